@@ -1,0 +1,34 @@
+"""Errors for the person at the keyboard: what was found, what was expected, what to do."""
+
+
+class VitkitError(Exception):
+    """An error that a user can mend; the command line prints it in one line and exits with 1.
+
+    Args:
+        found: What was met, naming the file or the key.
+        expected: What would have been right.
+        remedy: What to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, found: str, expected: str, remedy: str) -> None:
+        super().__init__(f"{found}; expected {expected}. {remedy}")
+        self.found, self.expected, self.remedy = found, expected, remedy
+
+    def __reduce__(self) -> tuple[type["VitkitError"], tuple[str, str, str]]:
+        return type(self), (self.found, self.expected, self.remedy)
+
+
+class UsageError(VitkitError, ValueError):
+    """An argument, a config value or a path that cannot be right; exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(VitkitError, ValueError):
+    """A file or a data set whose content is not what it has to be."""
+
+
+class CheckpointError(VitkitError, RuntimeError):
+    """A checkpoint or a weights file that cannot be read, or that does not fit the model."""
