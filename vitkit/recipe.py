@@ -7,7 +7,7 @@ from typing import Any
 
 from vitkit.errors import CheckpointError, UsageError
 
-type Recipe = dict[str, Any]
+Recipe = dict[str, Any]
 
 _PLAIN = (type(None), bool, int, float, str)
 
