@@ -42,10 +42,7 @@ class Unrecorded:
 def _plain(value: Any) -> Any:
     match value:
         case Recorded():
-            return {
-                "class_path": f"{type(value).__module__}.{type(value).__qualname__}",
-                "init_args": value._recipe_arguments,
-            }
+            return {"class_path": _public_path(type(value)), "init_args": value._recipe_arguments}
         case list() | tuple():
             return [_plain(item) for item in value]
         case dict():
@@ -54,6 +51,13 @@ def _plain(value: Any) -> Any:
             return value
         case _:
             return Unrecorded(value)
+
+
+def _public_path(cls: type) -> str:
+    """Where users import the class from: the package that re-exports it, so that moving its file breaks no checkpoint."""
+    package = cls.__module__.rpartition(".")[0]
+    exported = getattr(sys.modules.get(package), cls.__name__, None) is cls
+    return f"{package if exported else cls.__module__}.{cls.__qualname__}"
 
 
 def recipe(obj: Recorded) -> Recipe:

@@ -1,0 +1,114 @@
+"""What every relative position bias has in common, and how its displacement table becomes logits."""
+
+from abc import ABC, abstractmethod
+from math import prod
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vitkit.errors import UsageError
+from vitkit.grid import Grid
+from vitkit.recipe import Recorded
+
+
+class Bias(nn.Module, Recorded, ABC):
+    """Additive logits per head that depend on the displacement from key to query alone.
+
+    A subclass says what the logits are at each displacement, in :meth:`table`; the rest follows from it.
+    """
+
+    num_heads: int | None = None
+    """Heads that this bias has logits for; None fits any number."""
+
+    @abstractmethod
+    def table(self, grid: Grid) -> Float[Tensor, "heads *displacements"] | None:
+        """Logits at every displacement (query minus key) of a grid: shape (heads, 2L₁-1, ..., 2Lₙ-1). None means no bias at all."""
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values; an encoder calls this on the copy that it gives to each block."""
+
+    def forward(
+        self, grid: Grid, prefix: int = 0, keep: Int[Tensor, "batch kept"] | None = None
+    ) -> Float[Tensor, "*batch heads tokens tokens"] | None:
+        """Logits for every pair of tokens, ready to be added to attention scores.
+
+        Args:
+            grid: Where the tokens stand.
+            prefix: Tokens before the grid's (class token, registers); their rows and columns get no bias, logit zero.
+            keep: Row-major indices of the grid tokens that are present, one row per sample, if some were removed.
+
+        Returns:
+            (heads, N, N), or (batch, heads, N, N) with ``keep``, prefix included; None if there is no bias.
+        """
+        table = self.table(grid)
+        if table is None:
+            return None
+        logits = expand(table, grid.shape) if keep is None else gather(table, grid.shape, keep)
+        return nn.functional.pad(logits, (prefix, 0, prefix, 0)) if prefix else logits
+
+    def axis(self, grid: Grid, axis: int) -> Float[Tensor, "heads length length"] | None:
+        """Logits between tokens that differ along one axis only: shape (heads, L, L)."""
+        table = self.table(grid)
+        if table is None:
+            return None
+        for other in reversed(range(grid.ndim)):
+            if other != axis:
+                table = table.select(1 + other, grid.shape[other] - 1)
+        return expand(table, (grid.shape[axis],))
+
+    def require_heads(self, num_heads: int) -> None:
+        """Check that this bias fits an attention of so many heads.
+
+        Raises:
+            UsageError: It was made for another number.
+        """
+        if self.num_heads is not None and self.num_heads != num_heads:
+            raise UsageError(
+                f"a {type(self).__name__} for {self.num_heads} heads in an attention of {num_heads} heads",
+                "the same number in both",
+                f"Set the bias's num_heads to {num_heads}.",
+            )
+
+
+def expand(table: Float[Tensor, "heads *displacements"], shape: tuple[int, ...]) -> Float[Tensor, "heads tokens tokens"]:
+    """Lay a displacement table out over all pairs of tokens, without an index of size N².
+
+    Args:
+        table: (heads, 2L₁-1, ..., 2Lₙ-1), displacement zero in the middle, query minus key.
+        shape: (L₁, ..., Lₙ).
+
+    Returns:
+        (heads, N, N), row-major tokens: entry (q, k) is the table at q - k.
+
+    >>> expand(torch.arange(3.0)[None], (2,))
+    tensor([[[1., 0.],
+             [2., 1.]]])
+    """
+    axes = tuple(range(1, 1 + len(shape)))
+    # In the flipped table the window that starts at L-1-q holds the displacements q, q-1, ..., q-(L-1): one for each key.
+    windows = table.flip(axes)
+    for axis, length in zip(axes, shape, strict=True):
+        windows = windows.unfold(axis, length, 1)
+    tokens = prod(shape)
+    return windows.flip(axes).reshape(table.shape[0], tokens, tokens)
+
+
+def gather(
+    table: Float[Tensor, "heads *displacements"], shape: tuple[int, ...], keep: Int[Tensor, "batch kept"]
+) -> Float[Tensor, "batch heads kept kept"]:
+    """The table's logits between the tokens that are kept in each sample: (batch, heads, K, K)."""
+    position = torch.zeros_like(keep)
+    stride = 1
+    zero = 0
+    remaining = keep
+    # Row-major displacement index of a pair is the difference of two per-token indices, plus that of displacement zero.
+    for length in reversed(shape):
+        position = position + (remaining % length) * stride
+        zero += (length - 1) * stride
+        remaining = remaining // length
+        stride *= 2 * length - 1
+    index = position[:, :, None] - position[:, None, :] + zero
+    return table.flatten(1)[:, index].transpose(0, 1)
+
+

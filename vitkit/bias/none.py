@@ -1,0 +1,12 @@
+"""No bias."""
+
+from vitkit.bias.bias import Bias
+from vitkit.grid import Grid
+
+
+class NoBias(Bias):
+    """No relative position bias; attention then takes the fused path without a mask."""
+
+    def table(self, grid: Grid) -> None:
+        """No logits."""
+        return None

@@ -1,0 +1,8 @@
+"""The transformer, the same code for images and for volumes."""
+
+from vitkit.encoder.block import Block
+from vitkit.encoder.classifier import Classifier
+from vitkit.encoder.encoder import Encoder
+from vitkit.encoder.tokens import Tokens
+
+__all__ = ["Block", "Classifier", "Encoder", "Tokens"]

@@ -1,0 +1,64 @@
+"""An encoder with a linear head, for images that are not normalised yet."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vitkit.encoder.encoder import Encoder
+from vitkit.errors import UsageError
+from vitkit.grid import Grid
+from vitkit.preprocess import Preprocess
+from vitkit.recipe import Recorded
+
+
+class Classifier(nn.Module, Recorded):
+    """Images in [0, 1] to logits: normalises, encodes, pools, and projects.
+
+    Args:
+        encoder: The encoder.
+        num_classes: Number of classes.
+        preprocess: Size and normalisation of the images; normalising happens here and nowhere else.
+
+    Raises:
+        UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's.
+
+    >>> import torch
+    >>> from vitkit.embedding import PatchEmbed
+    >>> encoder = Encoder(PatchEmbed(ndim=2, patch_size=2, in_chans=1, dim=32), depth=1, num_heads=2)
+    >>> model = Classifier(encoder, num_classes=10, preprocess=Preprocess(size=(8, 8)))
+    >>> model(torch.rand(4, 1, 8, 8)).shape
+    torch.Size([4, 10])
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int, preprocess: Preprocess) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise UsageError(f"num_classes={num_classes}", "at least two", "Give the number of classes of the data.")
+        if preprocess.channels != encoder.embed.in_chans or len(preprocess.size) != encoder.embed.ndim:
+            raise UsageError(
+                f"a preprocess of {preprocess.channels} channels and {len(preprocess.size)} axes for an embedding of "
+                f"{encoder.embed.in_chans} channels and {encoder.embed.ndim} axes",
+                "the same in both",
+                "Make preprocess.mean, preprocess.std and preprocess.size agree with the embedding's in_chans and ndim.",
+            )
+        self.encoder = encoder
+        self.preprocess = preprocess
+        self.num_classes = num_classes
+        self.head = nn.Linear(encoder.dim, num_classes)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch channels *size"],
+        keep: Int[Tensor, "batch kept"] | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits for images with values in [0, 1]; ``keep`` and ``spacing`` are the encoder's."""
+        tokens = self.encoder(self.preprocess.normalise(images), spacing, keep)
+        return self.head(self.encoder.pool(tokens))
+
+    def grid(self, size: Sequence[int], spacing: Sequence[float] | None = None) -> Grid:
+        """The grid of tokens for images of this size, which is what ``keep`` counts in."""
+        return self.encoder.embed.grid(size, spacing)
