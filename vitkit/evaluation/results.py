@@ -1,0 +1,288 @@
+"""The one schema that everything downstream of an evaluation reads: tables, figures, pages and comparisons."""
+
+import csv
+import json
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from vitkit.errors import DataError, UsageError
+from vitkit.evaluation.files import replacing
+
+SCHEMA_VERSION = 1
+CLEAN = "clean/0"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and its 95 % percentile bootstrap interval; None where it is undefined, or where a bound cannot be told."""
+
+    value: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model was evaluated; ``fingerprint`` is a hash of its weights."""
+
+    name: str
+    fingerprint: str
+    parameters: int
+    num_classes: int
+    random_weights: bool = False
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Which samples it was evaluated on; ``fingerprint`` is a hash of their ids, labels and pixels."""
+
+    name: str = "loader"
+    split: str = ""
+    n: int = 0
+    classes: list[str] = field(default_factory=list)
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class SuiteInfo:
+    """Which suite was run: its name, and the plain tree from which it can be made again."""
+
+    name: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ConditionResult:
+    """One condition at one severity.
+
+    Args:
+        id: ``suite.condition/severity``, unique in a run.
+        suite: Group of conditions: occlusion, brightness; "clean" for the untouched images.
+        condition: Name within the group.
+        title: What a reader sees.
+        severity: In ``unit``.
+        unit: Of the severity, in words.
+        order: Place in the run, 0 for the clean pass.
+        params: What the operation was told and what it did, e.g. ``fill``, ``grid``, and the mean hidden ``area``.
+        clipped: Share of the images' values that were cut to [0, 1].
+        n: Samples; 0 if skipped.
+        skipped: Why it could not be run, or None.
+        picture: Strip of what the model saw, relative to the run's folder, or None.
+        metrics: accuracy, nll, brier, ece, auroc.
+    """
+
+    id: str
+    suite: str
+    condition: str
+    title: str
+    severity: float
+    unit: str
+    order: int
+    params: dict[str, Any]
+    clipped: float
+    n: int
+    skipped: str | None
+    picture: str | None
+    metrics: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where accuracy first falls below a threshold, going from the identity outwards.
+
+    Args:
+        accuracy: The threshold.
+        severity: Where it is crossed, by linear interpolation between severities. The value is None if it never is; a bound
+            is None if it lies beyond the last severity that was measured.
+        never_below: Whether the accuracy stays above at every severity.
+        share_below: Share of bootstrap resamples in which it falls below.
+    """
+
+    accuracy: float
+    severity: Interval
+    never_below: bool
+    share_below: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy of one condition over all its severities, the clean accuracy at ``identity`` among them.
+
+    ``auc`` is the area by the trapezoid rule divided by the range of severities, so it lies in [0, 1].
+    """
+
+    suite: str
+    condition: str
+    title: str
+    unit: str
+    identity: float
+    severities: list[float]
+    auc: Interval
+    threshold: Threshold
+
+
+@dataclass(frozen=True)
+class Point:
+    """A paired difference of accuracies at one severity."""
+
+    severity: float
+    difference: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two conditions on the same samples, minuend minus subtrahend in accuracy; ``auc`` is the difference of their areas."""
+
+    name: str
+    suite: str
+    minuend: str
+    subtrahend: str
+    points: list[Point]
+    auc: Interval
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything an evaluation found out, as ``results.json`` holds it.
+
+    ``preprocess`` is None for a model that carries none. ``created`` is the time the run began, ISO 8601 in UTC.
+    """
+
+    schema_version: int
+    created: str
+    vitkit: str
+    git: str | None
+    command: str
+    seed: int
+    packages: dict[str, str]
+    hardware: str
+    model: ModelInfo
+    data: DataInfo
+    preprocess: dict[str, Any] | None
+    suite: SuiteInfo
+    warnings: list[str]
+    conditions: list[ConditionResult]
+    curves: list[Curve]
+    comparisons: list[Comparison]
+
+    @property
+    def clean(self) -> ConditionResult:
+        """The untouched images."""
+        return self.condition(CLEAN)
+
+    def condition(self, identifier: str) -> ConditionResult:
+        """The condition with this id.
+
+        Raises:
+            UsageError: There is none.
+        """
+        found = {condition.id: condition for condition in self.conditions}
+        if identifier not in found:
+            raise UsageError(f"condition {identifier!r}", f"one of {', '.join(found)}", "Choose one of these.")
+        return found[identifier]
+
+    def curve(self, suite: str, condition: str) -> Curve:
+        """The curve of one condition.
+
+        Raises:
+            UsageError: There is none.
+        """
+        found = {(curve.suite, curve.condition): curve for curve in self.curves}
+        if (suite, condition) not in found:
+            names = ", ".join(".".join(pair) for pair in found) or "no curve at all"
+            raise UsageError(f"curve {suite}.{condition}", f"one of {names}", "Choose one of these, or run a suite that has it.")
+        return found[suite, condition]
+
+    def at(self, curve: Curve) -> list[ConditionResult]:
+        """The conditions of a curve, one for each of its severities, in their order."""
+        chosen = {curve.identity: self.clean} | {
+            condition.severity: condition
+            for condition in self.conditions
+            if (condition.suite, condition.condition) == (curve.suite, curve.condition) and condition.skipped is None
+        }
+        return [chosen[severity] for severity in curve.severities]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The tidy table of ``results.csv``: one row for each metric; the metrics of a curve have no severity."""
+        rows = [
+            {"suite": c.suite, "condition": c.condition, "severity": c.severity, "metric": metric, **asdict(value), "n": c.n}
+            for c in self.conditions
+            for metric, value in c.metrics.items()
+        ]
+        for curve in self.curves:
+            for metric, value in {"auc": curve.auc, "threshold_severity": curve.threshold.severity}.items():
+                name = {"suite": curve.suite, "condition": curve.condition, "severity": None, "metric": metric}
+                rows.append({**name, **asdict(value), "n": self.data.n})
+        return rows
+
+    def save(self, folder: Path | str) -> Path:
+        """Write ``results.json`` and ``results.csv`` into a folder, and return the path of the former."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "results.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["suite", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n"])
+            writer.writeheader()
+            writer.writerows(self.rows())
+        with replacing(folder / "results.json") as path:
+            path.write_text(json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        return folder / "results.json"
+
+
+def load_results(path: Path | str) -> Results:
+    """Read the results of a run.
+
+    Args:
+        path: The run's folder, or its ``results.json``.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: It is no results file, or one of another schema.
+    """
+    path = Path(path)
+    path = path / "results.json" if path.is_dir() else path
+    if not path.is_file():
+        raise UsageError(
+            f"no file {path}", "the folder of a finished evaluation or its results.json", "Run vitkit evaluate first."
+        )
+    remedy = "Evaluate again into an empty folder, or read it with the version of vitkit that wrote it."
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no JSON ({error})", "results of vitkit evaluate", remedy) from error
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(f"{path} has schema_version {version}", f"{SCHEMA_VERSION}", remedy)
+    return read_tree(Results, tree, str(path))
+
+
+def read_tree(kind: Any, tree: Any, where: str) -> Any:
+    """A plain tree as the dataclass it came from, every key and type checked; ``where`` names the file in errors."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return tree
+    if is_dataclass(kind) and isinstance(tree, dict):
+        expected = {item.name for item in fields(kind)}
+        if expected != set(tree):
+            difference = ", ".join(sorted(expected ^ set(tree)))
+            keys = ", ".join(sorted(expected))
+            raise DataError(
+                f"{where}: missing or unknown {difference}", f"the keys {keys}", "Evaluate again into an empty folder."
+            )
+        kinds = typing.get_type_hints(kind)
+        return typing.cast("type[Any]", kind)(**{key: read_tree(kinds[key], tree[key], f"{where}: {key}") for key in tree})
+    if origin is types.UnionType:
+        return None if tree is None else read_tree(arguments[0], tree, where)
+    if origin is list and isinstance(tree, list):
+        return [read_tree(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(tree)]
+    if origin is dict and isinstance(tree, dict):
+        return {key: read_tree(arguments[1], item, f"{where}.{key}") for key, item in tree.items()}
+    if kind is float and isinstance(tree, int) and not isinstance(tree, bool):
+        return float(tree)
+    if isinstance(kind, type) and isinstance(tree, kind) and isinstance(tree, bool) == (kind is bool):
+        return tree
+    raise DataError(f"{where} is {tree!r:.60}", f"{getattr(kind, '__name__', kind)}", "Evaluate again into an empty folder.")
