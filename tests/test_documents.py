@@ -1,0 +1,90 @@
+"""Every block of code in README and docs runs, and prints what the page says it prints.
+
+``python`` blocks of one page share their names; ``sh`` blocks run line by line as they are printed, ``make`` only as a dry run; a
+``text`` block right behind either is what it has to print, with ``...`` for anything; ``yaml`` blocks are mappings that load.
+``<!-- skip: next -->`` before a block leaves it out, which is for what needs a network or a file that only the reader has.
+"""
+
+import contextlib
+import doctest
+import io
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from sybil import Example, Sybil
+from sybil.parsers.myst import CodeBlockParser, SkipParser
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def python(example: Example) -> None:
+    printed = io.StringIO()
+    # Blank lines in front, so that a traceback names the page's own line.
+    source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
+    with contextlib.redirect_stdout(printed):
+        exec(compile(source, example.path, "exec"), example.namespace)
+    example.namespace["printed"] = printed.getvalue()
+
+
+def shell(example: Example) -> None:
+    printed = ""
+    for line in example.parsed.replace("\\\n", " ").splitlines():
+        if words := shlex.split(line, comments=True):
+            command = ["make", "--dry-run", "--directory", str(ROOT), *words[1:]] if words[0] == "make" else words
+            found = subprocess.run(command, check=False, capture_output=True, text=True)
+            assert found.returncode == 0, f"{example.path}:{example.line}: {line}\n{found.stdout}{found.stderr}"
+            printed += found.stdout if words[0] != "make" else ""
+    example.namespace["printed"] = printed
+
+
+def text(example: Example) -> None:
+    if (found := example.namespace.pop("printed", None)) is None:
+        return
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    wanted = doctest.Example(source="", want=example.parsed)
+    checker = doctest.OutputChecker()
+    assert checker.check_output(wanted.want, found, flags), checker.output_difference(wanted, found, flags)
+
+
+def config(example: Example) -> None:
+    assert isinstance(yaml.safe_load(example.parsed), dict), f"{example.path}:{example.line}: no mapping"
+
+
+RUNNERS = {"python": python, "sh": shell, "text": text, "yaml": config}
+
+
+def run(page: Path) -> None:
+    parsers = [SkipParser(), *(CodeBlockParser(language, runner) for language, runner in RUNNERS.items())]
+    for example in Sybil(parsers, path=str(page.parent)).parse(page).examples():
+        example.evaluate()
+
+
+@pytest.fixture
+def in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that looks like a clone, so that the commands can be run as they are printed."""
+    for name in ("configs", "examples", "docs", "train.py", "eval.py"):
+        if (ROOT / name).exists():
+            (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("COLUMNS", "120")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.usefixtures("in_a_copy")
+def test_page_runs_as_printed(page: Path) -> None:
+    run(page)
+
+
+def test_a_wrong_page_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "wrong.md"
+    page.write_text("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match="2"):
+        run(page)
