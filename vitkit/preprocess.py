@@ -33,6 +33,8 @@ class Preprocess(Recorded):
         std: Standard deviation per channel, likewise.
         interpolation: How to resize.
         crop: Share of the resized picture that the centre crop keeps along each axis (timm's ``crop_pct``).
+        squash: Resize each axis by itself, which changes the aspect of the picture and crops nothing at ``crop=1``; otherwise the
+            aspect is kept.
 
     Raises:
         UsageError: Sizes or standard deviations that are not positive, or mean and std of different lengths.
@@ -47,6 +49,7 @@ class Preprocess(Recorded):
     std: Sequence[float] = (0.5,)
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
     crop: float = 1.0
+    squash: bool = False
 
     def __post_init__(self) -> None:
         for name in ("size", "mean", "std"):
@@ -73,7 +76,7 @@ class Preprocess(Recorded):
         """A picture, or a tensor (channels, *space) with values in [0, 1], at the model's size, with values in [0, 1].
 
         PIL images are resized by PIL, which is what timm's and torchvision's published accuracies were measured with. The
-        shorter side is resized to size/crop, and the centre is kept.
+        picture is resized until it just covers size/crop, and the centre is kept.
 
         Raises:
             UsageError: A tensor whose channels or axes are not the model's.
@@ -96,10 +99,13 @@ class Preprocess(Recorded):
         return self._resize(image).clamp(0, 1)
 
     def _resize(self, image):  # type: ignore[no-untyped-def]  # PIL image to PIL image, tensor to tensor
-        if self.size[0] == self.size[1]:
-            target = [int(self.size[0] / self.crop)]  # the shorter side; the longer keeps the aspect
-        else:
-            target = [int(length / self.crop) for length in self.size]
+        target = [int(length / self.crop) for length in self.size]
+        if not self.squash and target[0] == target[1]:
+            target = target[:1]  # torchvision's own way to keep the aspect, which rounds the longer side as it does
+        elif not self.squash:
+            size = tv.get_size(image)
+            scale = max(wanted / length for wanted, length in zip(target, size, strict=True))
+            target = [round(length * scale) for length in size]
         return tv.center_crop(tv.resize(image, target, interpolation=_MODES[self.interpolation], antialias=True), list(self.size))
 
     def normalise(self, images: Float[Tensor, "batch channels *size"]) -> Float[Tensor, "batch channels *size"]:

@@ -1,0 +1,8 @@
+"""Models of other libraries, each with its preprocessing, behind one loader."""
+
+from vitkit.backbones.backbone import Backbone, NativeBackbone, TokenBackbone
+from vitkit.backbones.load import load, names
+from vitkit.backbones.native import to_native
+from vitkit.backbones.weights import load_weights, read_weights
+
+__all__ = ["Backbone", "NativeBackbone", "TokenBackbone", "load", "load_weights", "names", "read_weights", "to_native"]
