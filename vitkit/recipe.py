@@ -3,7 +3,7 @@
 import inspect
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, Self
 
 from vitkit.errors import CheckpointError, UsageError
 
@@ -21,7 +21,8 @@ class Recorded:
 
     _recipe_arguments: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "Recorded":
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Construct as usual, and write the arguments down in plain form."""
         self = super().__new__(cls)
         # Copying and unpickling call __new__ without arguments and then restore __dict__, this entry with it.
         arguments = {}
@@ -61,7 +62,7 @@ def _public_path(cls: type) -> str:
 
 
 def recipe(obj: Recorded) -> Recipe:
-    """The plain tree ``{"class_path": ..., "init_args": {...}}`` from which :func:`build` makes the object again, without weights.
+    """The plain tree ``{"class_path": ..., "init_args": {...}}`` from which :func:`build` makes the object, without weights.
 
     Raises:
         UsageError: The object, or one inside it, was made with an argument that has no plain form.
@@ -90,8 +91,8 @@ def _refuse_unrecorded(tree: Any, where: str) -> None:
 def build(tree: Any) -> Any:
     """Make the object that a recipe describes.
 
-    Only classes that inherit :class:`Recorded`, and that belong to vitkit or are imported already, are made: a recipe comes from a
-    file, and a file must not be able to call any function it names.
+    Only classes that inherit :class:`Recorded`, and that belong to vitkit or are imported already, are made: a recipe comes
+    from a file, and a file must not be able to call any function it names.
 
     Raises:
         CheckpointError: A class that is not to be found, or is not ``Recorded``.

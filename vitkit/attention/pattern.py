@@ -22,4 +22,3 @@ class Full(Pattern):
 
     def allowed(self, grid: Grid) -> None:
         """No restriction."""
-        return None

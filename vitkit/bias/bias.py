@@ -23,7 +23,7 @@ class Bias(nn.Module, Recorded, ABC):
 
     @abstractmethod
     def table(self, grid: Grid) -> Float[Tensor, "heads *displacements"] | None:
-        """Logits at every displacement (query minus key) of a grid: shape (heads, 2L₁-1, ..., 2Lₙ-1). None means no bias at all."""
+        """Logits at every displacement, query minus key: shape (heads, 2L₁-1, ..., 2Lₙ-1). None means no bias at all."""
 
     def reset_parameters(self) -> None:
         """Draw new initial values; an encoder calls this on the copy that it gives to each block."""
@@ -110,5 +110,3 @@ def gather(
         stride *= 2 * length - 1
     index = position[:, :, None] - position[:, None, :] + zero
     return table.flatten(1)[:, index].transpose(0, 1)
-
-

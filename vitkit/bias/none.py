@@ -9,4 +9,3 @@ class NoBias(Bias):
 
     def table(self, grid: Grid) -> None:
         """No logits."""
-        return None

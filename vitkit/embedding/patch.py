@@ -17,16 +17,16 @@ from vitkit.recipe import Recorded
 class PatchEmbed(nn.Module, Recorded):
     """Cut an image or a volume into patches, and project each to a token.
 
-    With ``norm`` each patch's pixels are standardised first, without learned scale (the projection can learn it). Tokens are then
-    invariant to ``gain * x + shift``, up to ``eps``: over all channels together if these share one normalising standard deviation,
-    per channel always. Absolute intensity is given up by this.
+    With ``norm`` each patch's pixels are standardised first, without learned scale (the projection can learn it). Tokens are
+    then invariant to ``gain * x + shift``, up to ``eps``: over all channels together if these share one normalising standard
+    deviation, per channel always. Absolute intensity is given up by this.
 
     Args:
         ndim: Axes of the input, 2 for images, 3 for volumes.
         patch_size: Pixels or voxels per patch along each axis; one number for all axes, or one each.
         in_chans: Channels of the input.
         dim: Width of the tokens.
-        norm: ``"none"``, ``"patch"`` (LayerNorm over a patch's pixels and channels) or ``"channel"`` (over its pixels, per channel).
+        norm: ``"none"``, ``"patch"`` (LayerNorm over a patch's pixels and channels) or ``"channel"`` (per channel).
         indivisible: What to do with an input that the patch does not divide: ``"pad"`` at the end of each axis, where the added
             pixels count in no patch's statistics and add nothing to its token, or ``"error"``.
         eps: Added to the variance by ``norm``, in units of normalised intensity squared.
@@ -52,10 +52,15 @@ class PatchEmbed(nn.Module, Recorded):
         super().__init__()
         self.patch_size = (patch_size,) * ndim if isinstance(patch_size, int) else tuple(patch_size)
         if len(self.patch_size) != ndim or min(self.patch_size, default=0) < 1:
-            raise UsageError(f"patch_size={patch_size} for {ndim} axes", "one positive number for each axis", "Correct patch_size.")
+            raise UsageError(
+                f"patch_size={patch_size} for {ndim} axes", "one positive number for each axis", "Correct patch_size."
+            )
         if in_chans < 1 or dim < 1:
             raise UsageError(f"in_chans={in_chans} and dim={dim}", "positive numbers", "Correct the embedding's sizes.")
-        for name, value, choices in (("norm", norm, ("none", "patch", "channel")), ("indivisible", indivisible, ("pad", "error"))):
+        for name, value, choices in (
+            ("norm", norm, ("none", "patch", "channel")),
+            ("indivisible", indivisible, ("pad", "error")),
+        ):
             if value not in choices:
                 raise UsageError(f"{name}={value!r} in PatchEmbed", f"one of {', '.join(choices)}", f"Correct {name}.")
         self.ndim, self.in_chans, self.dim = ndim, in_chans, dim
@@ -71,7 +76,9 @@ class PatchEmbed(nn.Module, Recorded):
         """
         if len(size) != self.ndim:
             raise UsageError(
-                f"an input of {len(size)} axes, {tuple(size)}", f"{self.ndim} axes", "Set the embedding's ndim to that of the data."
+                f"an input of {len(size)} axes, {tuple(size)}",
+                f"{self.ndim} axes",
+                "Set the embedding's ndim to that of the data.",
             )
         shape = tuple(ceil(length / patch) for length, patch in zip(size, self.patch_size, strict=True))
         pixel = tuple(spacing) if spacing is not None else (1.0,) * self.ndim
@@ -85,11 +92,13 @@ class PatchEmbed(nn.Module, Recorded):
         """Tokens in row-major order, and the grid they stand on.
 
         Raises:
-            UsageError: Other channels or axes than the embedding's; with ``indivisible="error"`` a size the patch does not divide.
+            UsageError: Other channels or axes than the embedding's; a size the patch does not divide, if that is an error.
         """
         if x.shape[1] != self.in_chans:
             raise UsageError(
-                f"an input of {x.shape[1]} channels", f"{self.in_chans}, the embedding's in_chans", "Make in_chans and the data agree."
+                f"an input of {x.shape[1]} channels",
+                f"{self.in_chans}, the embedding's in_chans",
+                "Make in_chans and the data agree.",
             )
         size = tuple(x.shape[2:])
         grid = self.grid(size, spacing)

@@ -51,7 +51,9 @@ class SinCosPosition(Position):
         dim = tokens.shape[-1]
         bands = dim // (2 * grid.ndim)
         if bands < 1:
-            raise UsageError(f"tokens of width {dim} on {grid.ndim} axes", f"a width of at least {2 * grid.ndim}", "Widen the tokens.")
+            raise UsageError(
+                f"tokens of width {dim} on {grid.ndim} axes", f"a width of at least {2 * grid.ndim}", "Widen the tokens."
+            )
         rates = self.temperature ** -(torch.arange(bands, device=tokens.device, dtype=torch.float32) / bands)
         axes = []
         for axis, length in enumerate(grid.shape):
@@ -93,7 +95,7 @@ class LearnedPosition(Position):
                 "the same in both",
                 "Set the position's dim and shape to the embedding's.",
             )
-        position = self.embedding
+        position: Tensor = self.embedding
         if grid.shape != self.shape:
             mode = {1: "linear", 2: "bicubic", 3: "trilinear"}[grid.ndim]
             channels_first = position.movedim(-1, 0)[None].float()

@@ -80,7 +80,9 @@ class Encoder(nn.Module, Recorded):
         if pool == "token" and not class_token:
             raise UsageError('pool="token" without a class token', "a class token to pool", 'Set class_token, or pool="mean".')
         if depth < 1 or registers < 0:
-            raise UsageError(f"depth={depth} and registers={registers}", "at least one block and no negative number", "Correct them.")
+            raise UsageError(
+                f"depth={depth} and registers={registers}", "at least one block and no negative number", "Correct them."
+            )
         for name, share in (("drop_path", drop_path), ("dropout", dropout)):
             if not 0 <= share < 1:
                 raise UsageError(f"{name}={share} in Encoder", "a probability in [0, 1)", f"Correct {name}.")
@@ -137,7 +139,7 @@ class Encoder(nn.Module, Recorded):
         spacing: Sequence[float] | None = None,
         keep: Int[Tensor, "batch kept"] | None = None,
     ) -> list[Float[Tensor, "batch tokens dim"]]:
-        """What enters the first block and what each block returns, prefix tokens first: depth + 1 tensors, before the last norm."""
+        """What enters the first block, then what each block returns, prefix tokens first and before the last norm."""
         return [state for state, _ in self._states(x, spacing, keep)]
 
     def _states(

@@ -39,9 +39,9 @@ class Density(nn.Module, Recorded, ABC):
         self, num_heads: int, ndim: int, lengthscale: float = 16.0, outputscale: float = 1.0, spread: float = 4.0
     ) -> None:
         super().__init__()
-        for name, value in (("num_heads", num_heads), ("ndim", ndim)):
-            if value < 1:
-                raise UsageError(f"{name}={value} in {type(self).__name__}", "at least one", f"Set {name} to the encoder's.")
+        for name, count in (("num_heads", num_heads), ("ndim", ndim)):
+            if count < 1:
+                raise UsageError(f"{name}={count} in {type(self).__name__}", "at least one", f"Set {name} to the encoder's.")
         for name, value, least in (("lengthscale", lengthscale, 0.0), ("outputscale", outputscale, 0.0), ("spread", spread, 1.0)):
             if not math.isfinite(value) or value <= 0 or value < least:
                 raise UsageError(
@@ -81,4 +81,5 @@ class Density(nn.Module, Recorded, ABC):
         return self.covariance(grid.displacements(device=self.raw_outputscale.device, dtype=self.raw_outputscale.dtype))
 
     def extra_repr(self) -> str:
+        """What printing the module shows."""
         return f"num_heads={self.num_heads}, ndim={self.ndim}"

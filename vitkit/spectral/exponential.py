@@ -42,9 +42,9 @@ class Exponential(Density):
         """Covariance at every displacement of a grid, as an outer product over the axes, in logits."""
         scale = self.raw_outputscale
         tables = [
-            (-grid.offsets(axis, device=scale.device, dtype=scale.dtype).abs() / self.lengthscale[:, axis, None]).exp().view(
-                self.num_heads, *(-1 if other == axis else 1 for other in range(self.ndim))
-            )
+            (-grid.offsets(axis, device=scale.device, dtype=scale.dtype).abs() / self.lengthscale[:, axis, None])
+            .exp()
+            .view(self.num_heads, *(-1 if other == axis else 1 for other in range(self.ndim)))
             for axis in range(self.ndim)
         ]
         return prod(tables, start=self.outputscale.view(-1, *(1,) * self.ndim))

@@ -1,0 +1,111 @@
+"""Timing side by side: alternating in one process, medians, and peak memory in a process of its own each."""
+
+import argparse
+import ctypes
+import gc
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Step = Callable[[], object]
+Make = Callable[[], Step]
+"""Builds a candidate (a model, its inputs) and returns the step to be measured."""
+
+
+def compare(candidates: Mapping[str, Make], baseline: str, rounds: int = 15, warmup: int = 3) -> dict[str, Any]:
+    """Median time and peak memory of each candidate, and their ratios to a baseline measured in the same rounds.
+
+    A ratio of times is the median over rounds of the ratio within a round, so that a slow minute of the machine hits both sides.
+    """
+    steps = {name: make() for name, make in candidates.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for index in range(warmup + rounds):
+        # Every other round runs backwards, so that no candidate always follows the same one.
+        for name in list(steps)[:: 1 if index % 2 else -1]:
+            start = time.perf_counter()
+            steps[name]()
+            elapsed = time.perf_counter() - start
+            if index >= warmup:
+                seconds[name].append(elapsed)
+    del steps
+    gc.collect()
+    memory = {name: peak_memory(make) for name, make in candidates.items()}
+    return {
+        name: {
+            "milliseconds": round(1e3 * statistics.median(times), 3),
+            "peak_mib": round(memory[name] / 2**20, 1),
+            "time_ratio": round(statistics.median(a / b for a, b in zip(times, seconds[baseline], strict=True)), 3),
+            "memory_ratio": round(memory[name] / max(memory[baseline], 1), 3),
+        }
+        for name, times in seconds.items()
+    }
+
+
+def peak_memory(make: Make) -> int:
+    """How far a step raises the resident memory above what building the candidate took, in bytes (Linux only)."""
+    receive, send = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=_measure, args=(make, send, torch.get_num_threads()))
+    process.start()
+    send.close()
+    try:
+        return int(receive.recv())
+    finally:
+        process.join()
+
+
+def _measure(make: Make, send: Any, threads: int) -> None:
+    torch.set_num_threads(threads)
+    step = make()
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what building freed goes back, or the step would reuse it unseen
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark to what is resident now
+    before = _status("VmRSS")
+    step()
+    send.send(_status("VmHWM") - before)
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
+
+
+def environment() -> dict[str, Any]:
+    """What a figure has to state to mean anything."""
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def write(name: str, results: Mapping[str, Any]) -> None:
+    """Print the results and write them to benchmarks/results/NAME.json, or where ``--out`` says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / f"{name}.json")
+    out = parser.parse_args().out
+    text = json.dumps({"environment": environment(), "results": results}, indent=2) + "\n"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_suffix(".part")
+    part.write_text(text)
+    part.replace(out)
+    print(text, end="")

@@ -1,0 +1,33 @@
+import math
+
+import torch
+
+from tests.spectral.contract import DensityContract
+from vitkit.spectral import Exponential
+
+
+class TestExponential(DensityContract):
+    family = Exponential
+
+    def test_is_the_transform_of_c_over_two_poles(self):
+        """C/((kx²+a²)(ky²+b²)) transforms to C/(4ab) exp(-a|dx| - b|dy|)."""
+        a, b, c = 0.8, 1.7, 2.3
+        density = Exponential(1, 2, outputscale=c / (4 * a * b)).double()
+        with torch.no_grad():
+            density.raw_lengthscale.copy_(torch.tensor([[1 / a, 1 / b]]).log())
+            density.raw_outputscale.fill_(math.log(c / (4 * a * b)))
+        k = torch.tensor([[0.0, 0.0], [1.0, -2.0]], dtype=torch.float64)
+        wanted = c / ((k[:, 0] ** 2 + a**2) * (k[:, 1] ** 2 + b**2))
+        torch.testing.assert_close(density.density(k)[0], wanted, rtol=1e-6, atol=0)
+        r = torch.tensor([[0.3, -1.1]], dtype=torch.float64)
+        torch.testing.assert_close(
+            density.covariance(r)[0], c / (4 * a * b) * torch.exp(-a * r[:, 0].abs() - b * r[:, 1].abs()), rtol=1e-6, atol=0
+        )
+
+    def test_is_separable_and_not_isotropic(self):
+        density = self.make(2, num_heads=1)
+        x, y, both = density.covariance(torch.tensor([[3.0, 0.0], [0.0, 4.0], [3.0, 4.0]], dtype=torch.float64))[0]
+        torch.testing.assert_close(x * y, both * density.outputscale[0])
+        equal = Exponential(1, 2).double()
+        straight, diagonal = equal.covariance(torch.tensor([[5.0, 0.0], [3.0, 4.0]], dtype=torch.float64))[0]
+        assert straight > 1.05 * diagonal
