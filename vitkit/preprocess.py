@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -55,17 +55,23 @@ class Preprocess(Recorded):
         for name in ("size", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.size or min(self.size) < 1:
-            raise UsageError(f"preprocess.size {self.size}", "a positive number of pixels per axis", "Give the size the model takes.")
+            raise UsageError(
+                f"preprocess.size {self.size}", "a positive number of pixels per axis", "Give the size the model takes."
+            )
         if len(self.mean) != len(self.std) or not self.mean:
             raise UsageError(
-                f"preprocess.mean {self.mean} and preprocess.std {self.std}", "one number per channel in each", "Make them agree."
+                f"preprocess.mean {self.mean} and preprocess.std {self.std}", "one number per channel", "Make them agree."
             )
         if min(self.std) <= 0:
-            raise UsageError(f"preprocess.std {self.std}", "positive numbers", "Use the standard deviation of the training images.")
+            raise UsageError(
+                f"preprocess.std {self.std}", "positive numbers", "Use the standard deviation of the training images."
+            )
         if not 0 < self.crop <= 1:
             raise UsageError(f"preprocess.crop {self.crop}", "a share in (0, 1]", "Use 1 to keep the whole picture.")
         if self.interpolation not in _MODES:
-            raise UsageError(f"preprocess.interpolation {self.interpolation!r}", f"one of {sorted(_MODES)}", "Choose one of these.")
+            raise UsageError(
+                f"preprocess.interpolation {self.interpolation!r}", f"one of {sorted(_MODES)}", "Choose one of these."
+            )
 
     @property
     def channels(self) -> int:
@@ -83,7 +89,7 @@ class Preprocess(Recorded):
         """
         if isinstance(image, Image.Image):
             image = image.convert("L" if self.channels == 1 else "RGB")
-            return tv.to_dtype(tv.pil_to_tensor(self._resize(image)), torch.float32, scale=True)
+            return tv.pil_to_tensor(self._resize(image)) / 255
         if image.shape[0] != self.channels or image.ndim != 1 + len(self.size):
             raise UsageError(
                 f"an image of shape {tuple(image.shape)}",
@@ -98,7 +104,8 @@ class Preprocess(Recorded):
             return resized.clamp(0, 1)
         return self._resize(image).clamp(0, 1)
 
-    def _resize(self, image):  # type: ignore[no-untyped-def]  # PIL image to PIL image, tensor to tensor
+    def _resize(self, image: Any) -> Any:
+        """A picture to a picture, a tensor to a tensor."""
         target = [int(length / self.crop) for length in self.size]
         if not self.squash and target[0] == target[1]:
             target = target[:1]  # torchvision's own way to keep the aspect, which rounds the longer side as it does

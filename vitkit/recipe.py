@@ -3,7 +3,7 @@
 import inspect
 import sys
 from importlib import import_module
-from typing import Any, Self
+from typing import Any
 
 from vitkit.errors import CheckpointError, UsageError
 
@@ -21,7 +21,7 @@ class Recorded:
 
     _recipe_arguments: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Recorded":
         """Construct as usual, and write the arguments down in plain form."""
         self = super().__new__(cls)
         # Copying and unpickling call __new__ without arguments and then restore __dict__, this entry with it.
