@@ -3,6 +3,17 @@
 from vitkit.backbones.backbone import Backbone, NativeBackbone, TokenBackbone
 from vitkit.backbones.load import load, names
 from vitkit.backbones.native import to_native
-from vitkit.backbones.weights import load_weights, read_weights
+from vitkit.backbones.weights import check_fit, load_weights, read_file, read_weights
 
-__all__ = ["Backbone", "NativeBackbone", "TokenBackbone", "load", "load_weights", "names", "read_weights", "to_native"]
+__all__ = [
+    "Backbone",
+    "NativeBackbone",
+    "TokenBackbone",
+    "check_fit",
+    "load",
+    "load_weights",
+    "names",
+    "read_file",
+    "read_weights",
+    "to_native",
+]

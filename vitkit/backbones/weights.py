@@ -27,7 +27,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"no weights file at {path}", "a .safetensors, .pth, .pt, .bin or .ckpt file", "Check the path.")
-    content = _read(path)
+    content = read_file(path)
     while isinstance(content, Mapping) and not _is_state(content):
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -47,7 +47,12 @@ def _is_state(content: Mapping[Any, Any]) -> bool:
     return any(isinstance(value, Tensor) for value in content.values())
 
 
-def _read(path: Path) -> Any:
+def read_file(path: Path) -> Any:
+    """What a weights file holds, on the CPU, as it is.
+
+    Raises:
+        CheckpointError: A file that is truncated, or that is a pickle with code in it.
+    """
     broken = CheckpointError(
         f"{path} cannot be read: it is truncated, or no weights file", "a whole file of weights", "Copy or download it again."
     )
@@ -88,8 +93,23 @@ def load_weights(model: nn.Module, path: str | Path, num_classes: int) -> None:
         CheckpointError: A file that cannot be read, with a head for another number of classes, or whose keys or shapes are not
             the model's; the message names them, and the model is left as it was.
     """
-    wanted = model.state_dict()
-    state = _strip(read_weights(path), wanted)
+    state = _strip(read_weights(path), model.state_dict())
+    check_fit(state, model.state_dict(), path, num_classes)
+    model.load_state_dict(state)
+
+
+def check_fit(
+    state: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    path: str | Path,
+    num_classes: int,
+    remedy: str = "Give the name of the model that these weights belong to.",
+) -> None:
+    """Compare the weights of a file with those that a model of so many classes wants.
+
+    Raises:
+        CheckpointError: A head for another number of classes, or other keys or shapes; the message names them.
+    """
     missing = [key for key in wanted if key not in state]
     unexpected = [key for key in state if key not in wanted]
     differing = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
@@ -105,9 +125,8 @@ def load_weights(model: nn.Module, path: str | Path, num_classes: int) -> None:
         raise CheckpointError(
             f"{path} does not fit the model: {'; '.join(parts)}",
             "the model's own keys and shapes",
-            "Give the name of the model that these weights belong to.",
+            remedy,
         )
-    model.load_state_dict(state)
 
 
 def _strip(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
