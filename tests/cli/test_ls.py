@@ -1,0 +1,125 @@
+"""What ls reads from the source is what importing finds."""
+
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from vitkit.cli import bundled, ls
+from vitkit.errors import UsageError
+
+
+@pytest.mark.parametrize("kind", ls.FAMILIES)
+def test_it_lists_what_importing_finds(kind):
+    package, root_name = ls.FAMILIES[kind]
+    module = import_module(f"vitkit.{package}")
+    root = getattr(module, root_name)
+    imported = {
+        name: (inspect.getdoc(thing) or "").partition("\n")[0]
+        for name, thing in inspect.getmembers(module, inspect.isclass)
+        if issubclass(thing, root) and thing is not root and not inspect.isabstract(thing)
+    }
+    assert dict(ls.classes(package, root_name)) == imported
+    assert imported
+
+
+def test_every_class_has_a_summary():
+    for kind in ls.FAMILIES:
+        for name, summary in ls.entries_of(kind):
+            assert summary, name
+
+
+def test_abstract_and_private_classes_are_left_out(tmp_path, monkeypatch):
+    import vitkit
+
+    (tmp_path / "kind").mkdir()
+    (tmp_path / "kind" / "all.py").write_text(
+        '''
+from abc import ABC, abstractmethod
+import other
+class Root(ABC):
+    """Root."""
+    @abstractmethod
+    def f(self): ...
+class Half(Root):
+    """Adds a method to write."""
+    @abstractmethod
+    def g(self): ...
+class Whole(Half):
+    """Whole.
+
+    More.
+    """
+    def f(self): ...
+    def g(self): ...
+class Still(Half):
+    """Lacks f."""
+    def g(self): ...
+class Generic(Whole["x"]):
+    """By a subscript."""
+class _Private(Whole):
+    """Private."""
+class Stranger(other.Thing):
+    """Another root."""
+'''
+    )
+    monkeypatch.setattr(vitkit, "__file__", str(tmp_path / "__init__.py"))
+    assert ls.classes("kind", "Root") == [("Generic", "By a subscript."), ("Whole", "Whole.")]
+
+
+def test_biases(capsys):
+    assert ls.main(["biases"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
+    assert "vitkit.bias.SpectralBias" in [line.split()[0] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("resnet50", "torchvision:resnet50"),
+        ("timm:vit_*_patch16_224", "timm:vit_tiny_patch16_224"),
+        ("RESNET5?", "torchvision:resnet50"),
+    ],
+)
+def test_backbones_by_part_or_pattern(capsys, pattern, name):
+    if pattern.startswith("RESNET"):
+        pattern = "*:" + pattern
+    assert ls.main(["backbones", pattern]) == 0
+    lines = capsys.readouterr().out.split()
+    assert name in lines
+    assert "timm:swin_tiny_patch4_window7_224" not in lines
+
+
+def test_suites_are_the_configs_that_come_along(capsys, tmp_path, monkeypatch):
+    (tmp_path / "one.yaml").write_text("# First words.\nname: one\n")
+    (tmp_path / "two.yaml").write_text("name: two\n")
+    monkeypatch.setattr(bundled, "folder", lambda kind: tmp_path)
+    assert ls.main(["suites"]) == 0
+    assert capsys.readouterr().out == "one  First words.\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"), [(["bias"], "Did you mean biases"), (["zoo"], "suites, backbones"), (["biases", "zz"], "zz")]
+)
+def test_what_there_is_not(argv, words):
+    with pytest.raises(UsageError, match=words):
+        ls.main(argv)
+
+
+def test_no_torch_is_imported():
+    kinds = ["suites", *ls.FAMILIES]
+    code = f"import sys; from vitkit.cli import ls; [ls.main([kind]) for kind in {kinds}]; print([*sys.modules].count('torch'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+
+
+def test_a_config_is_found_by_name_and_by_path(tmp_path, monkeypatch):
+    (tmp_path / "quick.yaml").write_text("# Quick.\n")
+    monkeypatch.setattr(bundled, "folder", lambda kind: tmp_path)
+    assert bundled.find("suites", "quick") == tmp_path / "quick.yaml"
+    assert bundled.find("suites", str(tmp_path / "quick.yaml")) == tmp_path / "quick.yaml"
+    with pytest.raises(UsageError, match="Did you mean quick"):
+        bundled.find("suites", "quik")
