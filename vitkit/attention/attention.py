@@ -68,7 +68,7 @@ class Attention(nn.Module, Recorded):
         """Attend.
 
         Args:
-            x: Tokens laid out on their grid, (batch, *grid, dim); or, with ``grid``, as a sequence (batch, prefix + N, dim).
+            x: Tokens laid out on their grid, ``(batch, *grid, dim)``; or, with ``grid``, as a sequence (batch, prefix + N, dim).
             grid: Where the tokens of a sequence stand.
             prefix: How many tokens precede the grid's.
             keep: Row-major indices of the grid tokens that are present, if some were removed.

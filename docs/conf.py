@@ -1,0 +1,26 @@
+"""How Sphinx builds these pages: MyST for text, autodoc for the reference, Furo for looks."""
+
+from importlib import metadata
+
+project = "vitkit"
+author = "The vitkit authors"
+copyright = "2026, the vitkit authors"  # noqa: A001  Sphinx's own name
+release = version = metadata.version("vitkit")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx_copybutton"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"vitkit {release}"
+
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+# References to other projects' types are not looked up: the pages build without a network.
+nitpicky = False
