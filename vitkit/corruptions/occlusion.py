@@ -16,7 +16,7 @@ Fill = Literal["zero", "mean"] | float
 
 
 def hidden_count(ratio: float, cells: int) -> int:
-    """How many of the cells a ratio hides: ⌊ratio·cells⌋, up to rounding: 0.29 of 100 is 29, although the product falls short of it.
+    """How many of the cells a ratio hides: ⌊ratio·cells⌋ up to rounding, so 29 for 0.29 of 100, though the product falls short.
 
     Raises:
         UsageError: A ratio outside [0, 1).

@@ -28,7 +28,8 @@ def seed_for(suite: str, condition: str, severity: float | None, sample: str, se
 def generator_for(seed: int) -> np.random.Generator:
     """A generator on the CPU, where a seed draws the same numbers for every device the images are on.
 
-    numpy's and not torch's, whose generator on the CPU takes in the low 32 bits of a seed only, so that two of 50,000 images would
-    often share their draws. The raw stream of its bit generator is the same in every version of numpy and on every machine.
+    numpy's and not torch's, whose generator on the CPU takes in the low 32 bits of a seed only, so that two of 100,000 images
+    would probably share their draws. The raw stream of its bit generator is the same in every version of numpy and on every
+    machine.
     """
     return np.random.Generator(np.random.PCG64(seed))
