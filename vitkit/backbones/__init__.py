@@ -3,7 +3,7 @@
 from vitkit.backbones.backbone import Backbone, NativeBackbone, TokenBackbone
 from vitkit.backbones.load import load, names
 from vitkit.backbones.native import to_native
-from vitkit.backbones.weights import check_fit, load_weights, read_file, read_weights
+from vitkit.backbones.weights import check_fit, load_weights, read_file, read_weights, strip_prefixes
 
 __all__ = [
     "Backbone",
@@ -15,5 +15,6 @@ __all__ = [
     "names",
     "read_file",
     "read_weights",
+    "strip_prefixes",
     "to_native",
 ]

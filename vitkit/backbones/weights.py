@@ -93,7 +93,7 @@ def load_weights(model: nn.Module, path: str | Path, num_classes: int) -> None:
         CheckpointError: A file that cannot be read, with a head for another number of classes, or whose keys or shapes are not
             the model's; the message names them, and the model is left as it was.
     """
-    state = _strip(read_weights(path), model.state_dict())
+    state = strip_prefixes(read_weights(path), model.state_dict())
     check_fit(state, model.state_dict(), path, num_classes)
     model.load_state_dict(state)
 
@@ -129,7 +129,7 @@ def check_fit(
         )
 
 
-def _strip(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def strip_prefixes(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Take off a prefix as long as doing so makes more keys fit."""
     while True:
         fitting = sum(key in wanted for key in state)
