@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from vitkit.cli import bundled, ls
+from vitkit.cli import ls
 from vitkit.errors import UsageError
 
 
@@ -96,7 +96,7 @@ def test_backbones_by_part_or_pattern(capsys, pattern, name):
 def test_suites_are_the_configs_that_come_along(capsys, tmp_path, monkeypatch):
     (tmp_path / "one.yaml").write_text("# First words.\nname: one\n")
     (tmp_path / "two.yaml").write_text("name: two\n")
-    monkeypatch.setattr(bundled, "folder", lambda kind: tmp_path)
+    monkeypatch.setattr(ls, "bundled_suites", lambda: {path.stem: path for path in sorted(tmp_path.glob("*.yaml"))})
     assert ls.main(["suites"]) == 0
     assert capsys.readouterr().out == "one  First words.\ntwo\n"
 
@@ -114,12 +114,3 @@ def test_no_torch_is_imported():
     code = f"import sys; from vitkit.cli import ls; [ls.main([kind]) for kind in {kinds}]; print([*sys.modules].count('torch'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"
-
-
-def test_a_config_is_found_by_name_and_by_path(tmp_path, monkeypatch):
-    (tmp_path / "quick.yaml").write_text("# Quick.\n")
-    monkeypatch.setattr(bundled, "folder", lambda kind: tmp_path)
-    assert bundled.find("suites", "quick") == tmp_path / "quick.yaml"
-    assert bundled.find("suites", str(tmp_path / "quick.yaml")) == tmp_path / "quick.yaml"
-    with pytest.raises(UsageError, match="Did you mean quick"):
-        bundled.find("suites", "quik")
