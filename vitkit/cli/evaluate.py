@@ -45,6 +45,7 @@ def main(argv: list[str]) -> int:
     for requirement in requirements:
         requirement.check_name((c.suite, c.name, c.severities, c.identity) for c in suite.conditions)
     device = _device(arguments.device, torch.cuda.is_available())
+    torch.manual_seed(arguments.seed)  # weights that stay random are the same in every run
     model = load_model(arguments.model, arguments.weights, arguments.pretrained, arguments.num_classes)
     data = make_data(arguments.data, overrides, getattr(model, "data_config", None))
     data.preprocess = model.preprocess
