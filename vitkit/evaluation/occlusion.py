@@ -55,6 +55,8 @@ class RandomOcclusion(Condition):
             if not 0 <= ratio < 1:
                 raise UsageError(f"ratios[{index}]: {ratio}", "a share in [0, 1)", "Use e.g. 0.5 for half of the patches.")
         self.mode, self.fill = mode, fill
+        if grid is not None and not (isinstance(grid, (list, tuple)) and all(type(cells) is int for cells in grid)):
+            raise UsageError(f"grid: {grid!r}", "a list of whole numbers, one an axis", "Write e.g. grid: [14, 14].")
         self.cells = None if grid is None else Grid(tuple(grid))
         self.name = check_name(name or f"random.{mode}")
         self.title = f"Random patches {mode}"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vitkit import __version__
 from vitkit.errors import UsageError
 from vitkit.evaluation import provenance
-from vitkit.evaluation.condition import Applied, Condition, Context
+from vitkit.evaluation.condition import Condition, Context
 from vitkit.evaluation.folder import PartWriter, RunFolder, slug
 from vitkit.evaluation.pictures import SHOWN, save_strip
 from vitkit.evaluation.results import DataInfo, Results
@@ -99,14 +100,17 @@ def evaluate(
                 picture = f"pictures/{slug(identifier)}.png" if out is not None else None
                 if not run.has(identifier):
                     with run.part(identifier) as part:
-                        shown: list[Applied] = []
-                        for done, applied in over.each(condition, severity, part):
-                            if sum(len(seen.images) for seen in shown) < SHOWN:
-                                shown.append(_first(applied))
+                        shown: list[Tensor] = []
+                        removed: list[Tensor] = []
+                        for done, images, area in over.each(condition, severity, part):
+                            if sum(map(len, shown)) < SHOWN:  # copies, so that the rest of the batch can go
+                                shown.append(images[:SHOWN].clone())
+                                removed += [] if area is None else [area[:SHOWN].clone()]
                             if progress is not None:
                                 progress(order * stream.n + done, stream.n * len(suite), identifier)
                         if picture is not None and shown:
-                            _save_picture(folder / picture, shown)
+                            hidden = torch.cat(removed)[:SHOWN] if removed else None
+                            save_strip(folder / picture, torch.cat(shown)[:SHOWN], hidden)
                         part.entry |= {"order": order, "picture": picture if shown else None}
                 elif progress is not None:
                     progress((order + 1) * stream.n, stream.n * len(suite), identifier)
@@ -126,8 +130,8 @@ class _Pass:
     classes: list[str]
     context: Context
 
-    def each(self, condition: Condition, severity: float, part: PartWriter) -> Iterator[tuple[int, Applied]]:
-        """Write every sample's outcome, and yield how many are done and what was made of the last of them."""
+    def each(self, condition: Condition, severity: float, part: PartWriter) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Write every sample's outcome; yield how many are done, with the last images and what of them was removed as tokens."""
         skipped = condition.obstacle(self.context)
         name = (condition.suite, condition.name, severity)
         done, clipped, hidden = 0, 0.0, 0.0
@@ -144,7 +148,7 @@ class _Pass:
             if applied.area is not None:
                 hidden += float(applied.area[:valid].flatten(1).double().mean(1).sum())
                 area = hidden / done
-            yield done, replace(applied, images=applied.images[:valid])
+            yield done, applied.images[:valid], None if applied.keep is None or applied.area is None else applied.area[:valid]
         params = condition.params(self.context, self.stream.size[1:])
         part.entry |= {
             "id": condition.id(severity),
@@ -160,18 +164,6 @@ class _Pass:
             "classes": self.subject.num_classes,
             "skipped": skipped,
         }
-
-
-def _first(applied: Applied) -> Applied:
-    """Copies of what is shown, so that the rest of the batch can go."""
-    area = None if applied.area is None else applied.area[:SHOWN].clone()
-    return replace(applied, images=applied.images[:SHOWN].clone(), area=area)
-
-
-def _save_picture(path: Path, shown: list[Applied]) -> None:
-    images = torch.cat([applied.images for applied in shown])[:SHOWN]
-    removed = [applied.area[: len(applied.images)] for applied in shown if applied.keep is not None and applied.area is not None]
-    save_strip(path, images, torch.cat(removed)[:SHOWN] if removed else None)
 
 
 def _default_chunk(stream: Stream) -> int:

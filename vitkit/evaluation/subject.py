@@ -26,16 +26,9 @@ class Subject:
             tokens can be removed if it has ``grid(size)`` and takes ``keep``.
         device: Where to run it; a module is moved there. If not given, a module stays where it is, and a function gets images on
             the CPU.
-
-    Raises:
-        UsageError: It cannot be called.
     """
 
     def __init__(self, model: Callable[..., Any], device: torch.device | str | None = None) -> None:
-        if not callable(model):
-            raise UsageError(
-                f"a model that is a {type(model).__name__}", "something that can be called", "Load the checkpoint first."
-            )
         self.model = model
         self.module = model if isinstance(model, nn.Module) else None
         if self.module is not None and device is not None:
