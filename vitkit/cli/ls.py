@@ -1,6 +1,7 @@
 """``vitkit ls``: what there is to choose from, read from vitkit's own source so that nothing heavy is imported."""
 
 import ast
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -78,10 +79,15 @@ def classes(package: str, root: str) -> list[tuple[str, str]]:
         tree = ast.parse(path.read_text(encoding="utf-8"), path)
         found |= {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     return sorted(
-        (name, (ast.get_docstring(node) or "").partition("\n")[0])
+        (name, _plain((ast.get_docstring(node) or "").partition("\n")[0]))
         for name, node in found.items()
         if not name.startswith("_") and name != root and root in _ancestors(node, found) and not _abstract(node, found)
     )
+
+
+def _plain(summary: str) -> str:
+    """Without the marks that the reference turns into links and formulas."""
+    return re.sub(r"(?::\w+:)?`+~?([^`]*)`+", r"\1", summary)
 
 
 def _bases(node: ast.ClassDef) -> list[str]:
