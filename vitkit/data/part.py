@@ -125,7 +125,8 @@ class Images(Dataset[Sample]):
         shape = image.shape
         with torch.random.fork_rng(devices=[]):
             digest = blake2b(f"{self.seed}/{self.epoch}/{name}".encode(), digest_size=8).digest()
-            torch.manual_seed(int.from_bytes(digest, "little"))
+            # Not torch.manual_seed, which would reset an accelerator's generator too, and with it the model's dropout.
+            torch.default_generator.manual_seed(int.from_bytes(digest, "little"))
             for transform in self.augment:
                 image = transform(image)
         if image.shape != shape:
