@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -31,7 +30,7 @@ def explain(error: Exception, roots: Mapping[str, type], known: Iterable[str]) -
         known: Keys of the parser, in dots.
     """
     keys: list[str] = []
-    path = ""
+    paths: list[str] = []
     reasons: list[str] = []
     given = ""
     for line in str(error).splitlines():
@@ -40,18 +39,20 @@ def explain(error: Exception, roots: Mapping[str, type], known: Iterable[str]) -
             keys.append(header[1])
             text = text[header.end() :]
         if header := re.match(r"Problem with given class_path '([^']+)':\s*", text):
-            path = header[1]
+            paths.append(header[1])
             text = text[header.end() :]
         if text.startswith("Given value: "):
             given = text.removeprefix("Given value: ")
         elif text and not text.startswith(_NOISE):
             reasons.append(text)
     key = ".".join(keys)
-    owner = _find(path) or roots.get(key.split(".")[0])
-    return _reason(key, path, owner, list(dict.fromkeys(reasons)) or [str(error)], given, list(known))
+    owners = [found for path in paths if (found := _find(path))]
+    owner = owners[-1] if owners else roots.get(key.split(".")[0])
+    asked = paths[-1] if paths and not _find(paths[-1]) else ""
+    return _reason(key, asked, owner, list(dict.fromkeys(reasons)) or [str(error)], given, list(known))
 
 
-def _reason(key: str, path: str, owner: type | None, reasons: list[str], given: str, known: list[str]) -> UsageError:
+def _reason(key: str, asked: str, owner: type | None, reasons: list[str], given: str, known: list[str]) -> UsageError:
     reason = reasons[0]
     match reason:
         case _ if found := re.match(r"Option '(.+)' is not accepted", reason):
@@ -69,29 +70,40 @@ def _reason(key: str, path: str, owner: type | None, reasons: list[str], given: 
         case _ if found := re.match(r"Import path (\S+) does not correspond to a subclass of (\w+)", reason):
             return _no_class(key, found[1], _expected(key, owner), found[2])
         case _ if found := re.match(r"module '(\S+)' has no attribute '(\w+)'", reason):
-            return _no_class(key, path, _expected(key, owner if owner is not _find(path) else None))
+            return _no_class(key, asked or f"{found[1]}.{found[2]}", _expected(key, owner))
         case _ if found := re.match(r"No module named '(\S+)'", reason):
-            return _no_class(key, path or found[1], _expected(key, owner))
+            return _no_class(key, asked or found[1], _expected(key, owner))
+        case _ if found := re.match(r"(?:File does not exist|Path is not a file): '(.*)'", reason):
+            return UsageError(f"no file {found[1]}", "a YAML file", "Check the path.")
+        case _ if found := re.match(r"argument (\S+): expected one argument", reason):
+            return UsageError(f"{found[1]} without a value", "a value after it", "Give one.")
         case _ if all(_TYPES.match(other) for other in reasons):
             wanted = [_TYPES.match(other) for other in reasons]
             value = next((match["value"] for match in wanted if match and match["value"]), given)
             names = [_type(match["type"]) for match in wanted if match]
             return UsageError(f"{key} is {value}", " or ".join(dict.fromkeys(names)), f"Correct {key}.")
         case _:
-            return UsageError(f"{key}: {' '.join(reasons)}".removeprefix(": ").rstrip("."), "something else", "Correct it.")
+            found_words = f"{key}: {' '.join(reasons)}".removeprefix(": ").rstrip(".")
+            return UsageError(
+                found_words, "options or a YAML file that the command can read", "`vitkit fit --help` lists what there is."
+            )
 
 
-def _unknown(key: str, last: str, options: Iterable[str]) -> UsageError:
-    close = get_close_matches(last, options, n=1, cutoff=0.5)
+def _unknown(key: str, last: str, options: list[str]) -> UsageError:
+    groups = {
+        ".".join(parts[:depth]) for parts in (option.split(".") for option in options) for depth in range(1, len(parts) + 1)
+    }
+    close = get_close_matches(last, sorted(groups), n=1, cutoff=0.5)
     prefix = key.removesuffix(last)
     remedy = f"Did you mean {prefix}{close[0]}?" if close else "`vitkit fit --help` lists them all."
     return UsageError(f"unknown key {key}", "a key that the command knows", remedy)
 
 
 def _no_class(key: str, name: str, base: type | None, base_name: str = "") -> UsageError:
-    known = [cls.__name__ for cls in _subclasses(base)] if base else []
+    known = [cls.__name__ for cls in _subclasses(base) if base.__subclasses__() == [] or cls is not base] if base else []
     close = get_close_matches(name.rpartition(".")[2], known, n=1)
-    expected = f"a {base.__name__ if base else base_name or 'class'}"
+    kind = base.__name__ if base else base_name or "class"
+    expected = f"{'an' if kind[0] in 'AEIO' else 'a'} {kind}"
     if known:
         expected += f": {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
     return UsageError(
@@ -117,7 +129,8 @@ def _nested(hint: Any) -> Iterator[Any]:
 
 def _subclasses(base: type) -> list[type]:
     """Public concrete classes below and including a class, that are imported already."""
-    found: list[type] = [cls for sub in base.__subclasses__() for cls in _subclasses(sub)]
+    below: list[type] = type.__subclasses__(base)
+    found = [cls for sub in below for cls in _subclasses(sub)]
     own = [] if inspect.isabstract(base) or base.__name__.startswith("_") else [base]
     return list(dict.fromkeys(own + found))
 
@@ -140,20 +153,24 @@ def _type(words: str) -> str:
     return names.get(name, name)
 
 
-def refuse_nulls(tree: Any, key: str, hint: Any) -> None:
-    """Refuse ``null`` where a class is wanted; the parser lets it through.
+def refuse_nulls(tree: Mapping[str, Any], key: str, owner: type) -> None:
+    """Refuse ``null`` where an object is wanted; the parser lets it through.
+
+    Args:
+        tree: Arguments of the owner, as plain values.
+        key: Where they stand in the config.
+        owner: The class they are for.
 
     Raises:
         UsageError: There is one; the message names the class that does nothing.
     """
-    cls = _find(tree["class_path"]) if isinstance(tree, Mapping) and "class_path" in tree else hint
-    if not inspect.isclass(cls) or not isinstance(tree, Mapping):
-        return
-    hints = typing.get_type_hints(cls.__init__)
-    for name, value in tree.get("init_args", tree).items():
+    hints = typing.get_type_hints(owner.__init__)  # type: ignore[misc]
+    for name, value in tree.items():
         wanted = hints.get(name)
-        if value is None and inspect.isclass(wanted) and not isinstance(wanted, types.GenericAlias) and wanted is not type(None):
-            null = next((sub.__name__ for sub in _subclasses(wanted) if sub.__name__ == f"No{wanted.__name__}"), None)
-            remedy = f"Write {null}, which does nothing." if null else f"Give a {wanted.__name__}."
+        if value is None and isinstance(wanted, type):
+            null = f"No{wanted.__name__}"
+            known = any(cls.__name__ == null for cls in _subclasses(wanted))
+            remedy = f"Write {null}, which does nothing." if known else f"Give a {wanted.__name__}."
             raise UsageError(f"{key}.{name} is null", f"a {wanted.__name__}", remedy)
-        refuse_nulls(value, f"{key}.{name}", wanted)
+        if isinstance(value, Mapping) and isinstance(value.get("class_path"), str) and (inner := _find(value["class_path"])):
+            refuse_nulls(value.get("init_args", {}), f"{key}.{name}", inner)

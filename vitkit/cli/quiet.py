@@ -7,12 +7,15 @@ from contextlib import contextmanager
 
 from vitkit.cli.say import remark
 
-# Each starts a message of Lightning's that a normal run of vitkit provokes.
+# Each starts a message that a normal run of vitkit provokes, by Lightning or by what Lightning calls.
 _ADVICE = (
     r"The '\w+' does not have many workers",
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r"Checkpoint directory .* exists and is not empty",
-    r"`Trainer.fit` stopped",
+    r"\s*By default only one JsonargparseDeprecationWarning",
+    r"\s*``instantiate_classes`` was deprecated",
+    r"\s*skip_none parameter was deprecated",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+import vitkit.cli.parsing  # noqa: F401  # tells the parser of numbers
 from vitkit import __version__
 from vitkit.cli.explain import explain, refuse_nulls
 from vitkit.cli.main import TRAINING
@@ -24,7 +25,7 @@ from vitkit.cli.say import remark, say
 from vitkit.data import ImageData
 from vitkit.errors import UsageError, VitkitError
 from vitkit.recipe import recipe
-from vitkit.tasks import AtomicCheckpointIO, ClassificationTask, ReseedEpochs, restore
+from vitkit.tasks import AtomicCheckpointIO, ClassificationTask, ReseedEpochs, require_fit, restore
 
 Monitor = Literal["val/accuracy", "val/accuracy_macro", "val/auroc", "val/ece", "val/loss"]
 LOWER_IS_BETTER = ("val/ece", "val/loss")
@@ -115,7 +116,7 @@ class TrainingCLI(LightningCLI):
         )
         if self.command == "predict":
             parser.add_argument(
-                "--out", type=str | None, default=None, help="The CSV file; predictions.csv in the run's folder if not given."
+                "--out", type=str | None, default=None, help="The CSV file; predictions.csv beside the checkpoint if not given."
             )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -133,7 +134,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Keep resuming apart from a warm start, and let the seed of the run be that of the data."""
         config = self.config[self.command]
-        refuse_nulls(config.model, "model", ClassificationTask)
+        refuse_nulls(config.model.as_dict(), "model", ClassificationTask)
         if self.recalled is not None and config.model.weights is not None:
             if self.command == "fit":
                 remark(f"resuming from {self.recalled.path}; model.weights is not read again")
@@ -172,8 +173,7 @@ class TrainingCLI(LightningCLI):
             if not config["fast_dev_run"] and config["enable_checkpointing"] is not False:
                 own += self._keepers()
         elif self.command == "predict":
-            out = self.config[self.command].out
-            own.append(PredictionsFile(Path(out) if out else self.folder / "predictions.csv"))
+            own.append(PredictionsFile(self._out))
         config["callbacks"] = own
         if config["logger"] in (None, True):
             config["logger"] = self._loggers() if self.command == "fit" and not config["fast_dev_run"] else False
@@ -182,6 +182,14 @@ class TrainingCLI(LightningCLI):
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins = [*plugins, AtomicCheckpointIO()]
         return L.Trainer(**config | {"plugins": plugins})
+
+    @property
+    def _out(self) -> Path:
+        """Where predictions go."""
+        out: str | None = self.config[self.command].out
+        if out is None and self.recalled is not None:
+            return self.recalled.path.with_name("predictions.csv")
+        return Path(out or "predictions.csv")
 
     def _keepers(self) -> list[L.Callback]:
         """What keeps checkpoints and the run's papers. Best goes before last, so that last knows of it."""
@@ -228,7 +236,8 @@ class TrainingCLI(LightningCLI):
             say(f"{name:20}{value:.4f}")
 
     def _compare(self, recalled: Recalled) -> None:
-        """Say where the model is not the checkpoint's; weights that do not fit are refused later."""
+        """Refuse weights that do not fit, and say where the model is not the checkpoint's even so."""
+        require_fit(self.model, recalled.checkpoint, recalled.path)
         theirs = recalled.checkpoint.get("vitkit", {}).get("task", {}).get("init_args", {})
         ours = recipe(self.model)["init_args"]
         architecture = ("encoder", "preprocess")

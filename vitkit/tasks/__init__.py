@@ -1,6 +1,6 @@
 """Lightning modules: how a model is trained and scored."""
 
-from vitkit.tasks.checkpoint import AtomicCheckpointIO, load_checkpoint, read_checkpoint, restore
+from vitkit.tasks.checkpoint import AtomicCheckpointIO, load_checkpoint, read_checkpoint, require_fit, restore
 from vitkit.tasks.classification import ClassificationTask
 from vitkit.tasks.optimiser import parameter_groups, warmup_cosine
 from vitkit.tasks.reseed import ReseedEpochs, reseed
@@ -15,6 +15,7 @@ __all__ = [
     "load_checkpoint",
     "parameter_groups",
     "read_checkpoint",
+    "require_fit",
     "reseed",
     "restore",
     "warm_start",
