@@ -46,7 +46,9 @@ def shift(images: Float[Tensor, "batch channels *size"], amount: float) -> Clipp
         UsageError: An amount outside [-1, 1].
     """
     if not -1 <= amount <= 1:
-        raise UsageError(f"a shift of {amount}", "a fraction of full intensity in [-1, 1]", "Use e.g. 0.1, where 0 changes nothing.")
+        raise UsageError(
+            f"a shift of {amount}", "a fraction of full intensity in [-1, 1]", "Use e.g. 0.1, where 0 changes nothing."
+        )
     return _cut(images + amount)
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from vitkit.errors import DataError, UsageError
-from vitkit.evaluation.files import replacing
+from vitkit.files import replacing
 
 KEPT_LOGITS = 100  # classes up to which logits are stored
 
@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
 )
 
 _OPTIONS = {"compression": "zstd", "version": "2.6"}
-_ROWS = 2**14  # rows held before they are written
+_ROWS = 2**11  # rows held before they are written
 _META = b"vitkit"
 _OURS = ("results.json", "results.csv", "samples.parquet", "parts/*.parquet")
 
@@ -88,7 +88,6 @@ class RunFolder:
 
         With the first part the run is there: what fails before leaves no trace that stands in the way of trying again.
         """
-        self._parts.mkdir(parents=True, exist_ok=True)
         try:
             with replacing(self._part(identifier)) as temporary, pq.ParquetWriter(temporary, SCHEMA, **_OPTIONS) as file:
                 writer = PartWriter(file)

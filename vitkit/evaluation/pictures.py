@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from vitkit.evaluation.files import replacing
+from vitkit.files import replacing
 
 SHOWN = 6
 
@@ -34,7 +34,6 @@ def save_strip(
     strip = np.full((height, (width + _GAP) * len(tiles) - _GAP, 3), 255, np.uint8)
     for index, tile in enumerate(tiles):
         strip[:, index * (width + _GAP) :][:, :width] = tile
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         Image.fromarray(strip).save(temporary, format="PNG", optimize=True)
 

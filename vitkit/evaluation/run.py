@@ -190,6 +190,7 @@ def _describe(
         "suite": config,
         "seed": seed,
         "chunk": chunk,
+        "device": subject.device.type,
     }
     info = {
         "created": provenance.now(),

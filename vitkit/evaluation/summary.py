@@ -32,7 +32,7 @@ from vitkit.metrics import (
 )
 
 _COLUMNS = ["label", "prediction", "confidence", "loss", "brier", "logits"]
-_HELD = 2**22  # values of several conditions that are resampled at once, which costs the counts only once
+_HELD = 2**20  # values of several conditions that are resampled at once, which costs the counts only once
 _COMPARED = {"removed": ("painted", "missingness bias")}
 
 
