@@ -79,6 +79,7 @@ def render(results: Results, folder: Path) -> str:
         threshold=" or ".join(f"{threshold * 100:g}{SPACE}%" for threshold in thresholds),
         clean=clean_sentence(results),
         groups=[(suite.capitalize(), [reply for reply in replies if reply.suite == suite]) for suite in suites],
+        data=f"{results.data.name} {results.data.split}".strip(),
         samples=samples(results),
         sections=[_section(results, folder, found, index, replies[index].sentences) for index in range(len(found))],
         comparisons=[_comparison(index, comparison, found) for index, comparison in enumerate(results.comparisons)],
@@ -117,10 +118,10 @@ def _section(results: Results, folder: Path, found: list[Track], index: int, sen
         )
     return Section(
         id=f"curve-{index}",
-        title=track.curve.title,
+        title=track.title,
         suite=track.curve.suite,
         sentences=sentences,
-        figure=inline_svg(figure, f"figure-{index}", f"{track.curve.title}: accuracy over severity", describe(track)),
+        figure=inline_svg(figure, f"figure-{index}", f"{track.title}: accuracy over severity", describe(track)),
         steps=[
             Step(_severity(track, i), percent(track.accuracies[i]), embed(folder, condition.picture))
             for i, condition in enumerate(track.conditions)
@@ -170,7 +171,7 @@ def _curve_row(track: Track) -> list[Cell]:
     share = track.curve.threshold.share_below
     return [
         Cell(track.curve.suite),
-        Cell(track.curve.title),
+        Cell(track.title),
         Cell(track.scale.axis),
         _interval(track.curve.auc, 100.0, 1),
         Cell(fallen, ends, crossings[0].at),
@@ -189,7 +190,7 @@ def _condition_rows(results: Results) -> list[list[Cell]]:
         area = condition.params.get("area")
         rows.append(
             [
-                Cell(condition.title),
+                Cell(condition.title, condition.id.partition("/")[0]),
                 Cell(minus(f"{condition.severity:g}"), condition.unit, condition.severity),
                 Cell(f"{area * 100:.1f}", value=area) if isinstance(area, (int, float)) else Cell("–"),
                 Cell(f"{condition.clipped * 100:.1f}", value=condition.clipped),
@@ -226,7 +227,7 @@ def _cards(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
         (
             "Data",
             [
-                ("Name", " ".join(filter(None, [data.name, data.split]))),
+                ("Name", f"{data.name} {data.split}".strip()),
                 ("Samples", f"{data.n:,}"),
                 ("Classes", classes or "unnamed"),
                 ("Fingerprint", data.fingerprint or "none"),

@@ -33,7 +33,7 @@ class Scale:
     def digits(self, severity: float) -> str:
         """The number alone, without a percent sign."""
         value = severity * self.factor
-        decimals = 0 if abs(value) >= (10 if self.percent else 100) else 1 if abs(value) >= 10 else 2
+        decimals = 0 if abs(value) >= (10 if self.percent else 100) else 1 if self.percent or abs(value) >= 10 else 2
         text = f"{value:.{decimals}f}" if abs(value) >= 0.02 else f"{value:.2g}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
         return f"+{text}" if self.signed and value > 0 else minus(text)

@@ -16,7 +16,7 @@ def table(results: Results) -> Table:
     Intervals are 95 % bootstrap intervals; whatever a user named is shown as it is, never read as markup.
     """
     found = tracks(results)
-    data = " ".join(filter(None, [results.data.name, results.data.split]))
+    data = f"{results.data.name} {results.data.split}".strip()
     clean = next((c.metrics["accuracy"] for c in results.conditions if c.suite == "clean" and "accuracy" in c.metrics), None)
     caption = Text(f"{samples(results)}; 95 % bootstrap intervals in brackets", justify="left")
     if clean is not None:

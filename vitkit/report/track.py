@@ -34,8 +34,17 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Track:
-    """A curve with its conditions, identity among them, in ascending order; ``positions`` are in the unit that is shown."""
+    """A curve with its conditions, identity among them, in ascending order.
 
+    Args:
+        title: Of no other curve: two of the same title carry their names as well.
+        curve: As the results hold it.
+        scale: How its severities are shown.
+        conditions: One for each severity.
+        positions: The severities in the unit that is shown.
+    """
+
+    title: str
     curve: Curve
     scale: Scale
     conditions: list[ConditionResult]
@@ -102,7 +111,9 @@ def tracks(results: Results) -> list[Track]:
     Occlusion is shown by the area that was hidden in fact, where that is known: a grid of 16 patches has no 30 %.
     """
     found = []
+    titles = [curve.title for curve in results.curves]
     for curve in results.curves:
+        title = curve.title if titles.count(curve.title) == 1 else f"{curve.title} ({curve.condition})"
         conditions = results.at(curve)
         if any("accuracy" not in c.metrics or c.metrics["accuracy"].value is None for c in conditions):
             continue
@@ -112,16 +123,16 @@ def tracks(results: Results) -> list[Track]:
         ]
         positions = [float(area) for area in areas if isinstance(area, (int, float))]
         if len(positions) == len(curve.severities):
-            found.append(Track(curve, AREA, conditions, positions))
+            found.append(Track(title, curve, AREA, conditions, positions))
         else:
-            found.append(Track(curve, scale_of(curve.unit), conditions, curve.severities))
+            found.append(Track(title, curve, scale_of(curve.unit), conditions, curve.severities))
     return found
 
 
 def first_below(positions: Sequence[float], values: Sequence[float | None], threshold: float) -> float | None:
     """The position at which values fall below a threshold for the first time, interpolated; None if they never do.
 
-    >>> first_below([1.0, 2.0, 4.0], [0.9, 0.9, 0.7], 0.8)
+    >>> first_below([1.0, 2.0, 4.0], [1.0, 1.0, 0.5], 0.75)
     3.0
     """
     for index, value in enumerate(values):

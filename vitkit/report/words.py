@@ -34,12 +34,12 @@ class Answer:
 def answers(results: Results, found: list[Track]) -> list[Answer]:
     """One answer for each condition, and one for each that was skipped with its reason."""
     noun = samples(results)
-    replies = [Answer(track.curve.suite, track.curve.title, _falls(track, noun), index) for index, track in enumerate(found)]
+    replies = [Answer(track.curve.suite, track.title, _falls(track, noun), index) for index, track in enumerate(found)]
     measured = {(track.curve.suite, track.curve.condition) for track in found}
     skipped = {
         (c.suite, c.condition): c for c in results.conditions if c.skipped is not None and (c.suite, c.condition) not in measured
     }
-    return replies + [Answer(c.suite, c.title, [Sentence("Not measured: ", c.skipped or "", ".")]) for c in skipped.values()]
+    return replies + [Answer(c.suite, c.title, [Sentence("", "Not measured", f": {c.skipped}")]) for c in skipped.values()]
 
 
 def samples(results: Results) -> str:

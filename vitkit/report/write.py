@@ -5,8 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from vitkit.evaluation.files import replacing
 from vitkit.evaluation.results import load_results
+from vitkit.files import replacing
 from vitkit.report.figures import draw_comparison, draw_curve, drawing, plain
 from vitkit.report.page import chance, pair, render
 from vitkit.report.track import tracks
@@ -32,10 +32,15 @@ def write_report(folder: Path | str) -> Path:
     with drawing():
         for track in found:
             figure = draw_curve(track, chance(results))
-            _save(figure, folder, f"{track.curve.suite}.{track.curve.condition}", track.curve.title)
+            _save(figure, folder, f"{track.curve.suite}.{track.curve.condition}", track.title)
         for comparison in results.comparisons:
             if tracked := pair(comparison, found):
-                _save(draw_comparison(comparison, *tracked), folder, f"{comparison.suite}.{comparison.name}", comparison.name)
+                _save(
+                    draw_comparison(comparison, *tracked),
+                    folder,
+                    f"{comparison.suite}.{comparison.name}",
+                    comparison.name.capitalize(),
+                )
         page = render(results, folder)
     with replacing(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")
