@@ -96,8 +96,12 @@ class TrainingCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks the instance as well
         """The one command, so that no parser is made for nothing."""
-        parameters = inspect.signature(getattr(L.Trainer, self.command)).parameters
-        return {self.command: {name for name in parameters if name not in ("self", "ckpt_path")}}
+        return {self.command: self.skipped(self.command)}
+
+    @staticmethod
+    def skipped(command: str) -> set[str]:
+        """Arguments of the trainer's method that are no options: vitkit gives them."""
+        return {name for name in inspect.signature(getattr(L.Trainer, command)).parameters if name not in ("self", "ckpt_path")}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Model and data first, since they are what help is asked for."""

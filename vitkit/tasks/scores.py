@@ -1,5 +1,7 @@
 """How well class probabilities agree with labels, over a whole data set."""
 
+import warnings
+
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -41,7 +43,10 @@ class Scores(nn.Module):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores so far; AUROC over the classes that have both positives and negatives, and left out where no class has."""
-        scores: dict[str, Tensor] = self.metrics.compute()
+        with warnings.catch_warnings():
+            # Classes without positives or without negatives are left out below.
+            warnings.filterwarnings("ignore", message="No (positive|negative) samples in targets")
+            scores: dict[str, Tensor] = self.metrics.compute()
         auroc, support = scores.pop("auroc"), scores.pop("counts")[:, -1]
         defined = (support > 0) & (support < support.sum())
         if defined.any():
