@@ -11,7 +11,7 @@ from vitkit.errors import DataError
 
 
 class Sample(NamedTuple):
-    """A picture (channels, *size) with values in [0, 1], the index of its class (-1 if unknown), and a lasting name."""
+    """A picture ``(channels, *size)`` with values in [0, 1], the index of its class (-1 if unknown), and a lasting name."""
 
     image: Float[Tensor, "channels *size"]
     label: int
