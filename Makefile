@@ -33,7 +33,7 @@ bench: $(VENV)/.installed-bench  ## time and memory beside timm's, as JSON in ru
 	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
 
 docs: $(VENV)/.installed-docs  ## the documentation, in docs/_build/html
-	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 minimum: $(VENV)-minimum/.installed  ## every test with the lowest versions that pyproject.toml allows
 	$(VENV)-minimum/bin/pytest -n auto --maxprocesses 4
