@@ -218,8 +218,9 @@ def test_renders_without_pictures_and_without_curves(results, empty, tmp_path):
     assert page.faults == []
     assert "No curve was measured" in text
     replace(empty, conditions=[], preprocess=None, git=None, command="").save(tmp_path / "nothing")
-    _, page = page_of(tmp_path / "nothing")
+    text, page = page_of(tmp_path / "nothing")
     assert page.faults == []
+    assert "It was run from Python" in text
 
 
 def test_takes_no_picture_that_is_broken_or_elsewhere(results, builders, tmp_path):
