@@ -222,6 +222,9 @@ class TrainingCLI(LightningCLI):
         self.datamodule.preprocess = self.model.preprocess
         if self.recalled is not None:
             self._compare(self.recalled)
+        # Before the loggers make their folders, so that data which do not fit leave no trace.
+        self.datamodule.setup(subcommand)
+        self.model.meet(self.datamodule, subcommand)
         if subcommand == "fit":
             self._dump_config()
             self.model.data_config = self.config_dump["data"]

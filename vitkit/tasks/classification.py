@@ -122,14 +122,21 @@ class ClassificationTask(L.LightningModule, Recorded):
         return self.model(images, keep)
 
     def setup(self, stage: str) -> None:
-        """Check that the data are what the model takes, and remember what they are.
+        """Meet the data, if they come as a data module of vitkit's."""
+        data = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "num_classes"):
+            self.meet(data, stage)
+
+    def meet(self, data: Any, stage: str) -> None:
+        """Check that the data are what the model takes, and in training remember what they are.
+
+        Args:
+            data: A data module of vitkit's, after its setup for the stage.
+            stage: fit, validate, test or predict.
 
         Raises:
-            UsageError: Another number of channels, axes or classes.
+            UsageError: Another number of channels, axes or classes, or classes of other names.
         """
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None or not hasattr(data, "num_classes"):
-            return
         embed, name = self.model.encoder.embed, type(data).__name__
         for what, found, wanted, key in (
             ("channels", data.channels, self.preprocess.channels, "preprocess.mean, preprocess.std and encoder.embed.in_chans"),
