@@ -12,9 +12,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vitkit.evaluation import load_results
+from vitkit.evaluation.results import ConditionResult
 
 SHOWN = [0.2, 0.4, 0.6, 0.8]
 COLOURS = {"painted": "#a84300", "removed": "#0063a6"}
+
+
+def area(condition: ConditionResult) -> float:
+    """Share of the pixels that are hidden; a ratio of few patches is rounded down to whole ones."""
+    return float(condition.params.get("area", 0.0))
 
 
 def draw(folder: Path) -> Figure:
@@ -26,20 +32,20 @@ def draw(folder: Path) -> Figure:
     rows = [results.clean] + [results.condition(f"occlusion.random.painted/{severity:g}") for severity in SHOWN]
     for axes, row in zip(left.subplots(len(rows), 1), rows, strict=True):
         axes.imshow(Image.open(folder / str(row.picture)), cmap="gray", interpolation="nearest")
-        axes.set_ylabel(f"{row.severity:.0%}", rotation=0, ha="right", va="center")
+        axes.set_ylabel(f"{area(row):.0%}", rotation=0, ha="right", va="center")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
 
     axes = right.subplots()
     for mode, colour in COLOURS.items():
         curve = results.curve("occlusion", f"random.{mode}")
+        hidden = [100 * area(condition) for condition in results.at(curve)]
         found = [condition.metrics["accuracy"] for condition in results.at(curve)]
-        severities = [100 * severity for severity in curve.severities]
-        axes.plot(severities, [100 * interval.value for interval in found], "o-", color=colour, label=f"patches {mode}")
+        axes.plot(hidden, [100 * interval.value for interval in found], "o-", color=colour, label=f"patches {mode}")
         low, high = [100 * interval.ci_low for interval in found], [100 * interval.ci_high for interval in found]
-        axes.fill_between(severities, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(hidden, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.axhline(80, color="#59626c", linestyle=":", linewidth=1)
-    axes.set(xlabel="patches hidden (%)", ylabel="test accuracy (%)", ylim=(0, 100))
+    axes.set(xlabel="area hidden (%)", ylabel="test accuracy (%)", ylim=(0, 100))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
