@@ -17,12 +17,12 @@ def shown(results, width=160) -> str:
 def test_says_what_fell_where(results):
     text = shown(replace(results, warnings=["The model's weights are random."]))
     assert "runs/digits/best.ckpt on Digits test" in text
-    assert "Falls below 80 % when" in text
+    assert "Falls below 80 % at" in text
     row = next(row for row in text.splitlines() if "Random patches painted" in row)
     assert "20.0 % [16.0, 24.0]" in row
     assert "70.0 % [65.0, 75.0]" in row
-    assert "46 % of the area is hidden [41 to 52 %]" in row
-    assert "Darker: intensity is multiplied by 0.7 [0.6 to 0.8]" in text
+    assert "46 % [41 to 52 %]" in row
+    assert "Darker: 0.7 [0.6 to 0.8]" in text
     assert "Brighter: never" in text
     assert "Not measured: the model takes no gamma" in text
     assert "Untouched: accuracy 97.2 % [93.2, 100.0]; 360 images" in text

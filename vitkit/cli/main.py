@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Lightning turns Ctrl-C into exit(1) after it has closed the loggers.
         if isinstance(error.__context__, KeyboardInterrupt):
             return _fail("interrupted", 130, "")
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str):
+            return _fail(error.code, 1)
+        return error.code or 0
     except BrokenPipeError:
         # Whoever read the output has seen enough; what is still buffered must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

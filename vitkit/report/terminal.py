@@ -11,9 +11,10 @@ from vitkit.report.words import answers, samples, within
 
 
 def table(results: Results) -> Table:
-    """One row for each condition: its lowest accuracy, the area under its curve, and where it falls below the threshold.
+    """One row for each condition: lowest accuracy, area under the curve, and the severity at which it falls below the threshold.
 
-    Intervals are 95 % bootstrap intervals; whatever a user named is shown as it is, never read as markup.
+    Severities are in the unit of the condition, which the page spells out. Intervals are 95 % bootstrap intervals. Whatever a
+    user named is shown as it is, never read as markup.
     """
     found = tracks(results)
     data = f"{results.data.name} {results.data.split}".strip()
@@ -25,7 +26,7 @@ def table(results: Results) -> Table:
         caption.append(f"\nWarning: {warning}", style="bold yellow")
     shown = Table(title=Text(f"{results.model.name} on {data}"), caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
     thresholds = " or ".join(f"{threshold * 100:g}{SPACE}%" for threshold in sorted({t.curve.threshold.accuracy for t in found}))
-    for heading in ("Condition", "Lowest accuracy", "Area under curve", f"Falls below {thresholds} when"):
+    for heading in ("Condition", "Lowest accuracy", "Area under curve", f"Falls below {thresholds} at"):
         shown.add_column(heading)
     for answer in answers(results, found):
         if answer.curve is None:
@@ -53,11 +54,11 @@ def cell(value: Interval, factor: float = 100.0, digits: int = 1, unit: str = f"
 
 
 def falls(track: Track) -> str:
-    """Where accuracy falls below the threshold, on each side."""
+    """The severity at which accuracy falls below the threshold, on each side."""
     if (track.accuracies[track.identity].value or 0.0) < track.curve.threshold.accuracy:
         return "before anything is changed"
     lines = []
     for side in track.crossings():
-        where = "never" if side.at is None else f"{track.scale.phrase(side.at)} [{within(side, track.scale)}]"
+        where = "never" if side.at is None else f"{track.scale.number(side.at)} [{within(side, track.scale)}]"
         lines.append(f"{side.side}: {where}" if side.side else where)
     return "\n".join(lines)
