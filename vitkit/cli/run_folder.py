@@ -37,8 +37,9 @@ class RunFolder(L.Callback):
         """Say what was reached, where it is, and what to do with it."""
         if not trainer.is_global_zero or self.best.best_model_score is None:
             return
-        say(f"best {self.best.monitor}: {float(self.best.best_model_score):.4f}, kept in {self.best.best_model_path}")
-        say(f"how does it break? vitkit evaluate {self.best.best_model_path} --suite quick --out {self.folder / 'robustness'}")
+        kept = self.folder / Path(self.best.best_model_path).name
+        say(f"best {self.best.monitor}: {float(self.best.best_model_score):.4f}, kept in {kept}")
+        say(f"how does it break? vitkit evaluate {kept} --suite quick --out {self.folder / 'robustness'}")
 
 
 def write(path: Path, text: str) -> None:
