@@ -49,8 +49,11 @@ class PredictionsFile(L.Callback):
         self.rows += len(winners)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give the file its name, and say where it is."""
+        """Give the file its name."""
         self._open.close()
+
+    def report(self) -> None:
+        """Say where it is; for when the progress bar has gone."""
         say(f"{self.rows} predictions in {self.path}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:

@@ -33,9 +33,9 @@ class RunFolder(L.Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         write(self.folder / "splits.json", json.dumps(data.splits(), indent=1))
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say what was reached, where it is, and what to do with it."""
-        if not trainer.is_global_zero or self.best.best_model_score is None:
+    def report(self) -> None:
+        """Say what was reached, where it is, and what to do with it; for when the progress bar has gone."""
+        if self.best.best_model_score is None:
             return
         kept = self.folder / Path(self.best.best_model_path).name
         say(f"best {self.best.monitor}: {float(self.best.best_model_score):.4f}, kept in {kept}")

@@ -231,16 +231,24 @@ class TrainingCLI(LightningCLI):
             self.model.overrides = self.overrides
             path = None if self.recalled is None else self.recalled.path
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=path)
+            self._report()
             return
         assert self.recalled is not None
         restore(self.model, self.recalled.checkpoint, self.recalled.path)
         if subcommand == "predict":
             self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+            self._report()
             return
         run = self.trainer.test if subcommand == "test" else self.trainer.validate
         [scores] = run(self.model, datamodule=self.datamodule, verbose=False)
         for name, value in sorted(scores.items()):
             say(f"{name:20}{value:.4f}")
+
+    def _report(self) -> None:
+        if self.trainer.is_global_zero:
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
+                if isinstance(callback, RunFolder | PredictionsFile):
+                    callback.report()
 
     def _compare(self, recalled: Recalled) -> None:
         """Refuse weights that do not fit, and say where the model is not the checkpoint's even so."""
