@@ -102,7 +102,7 @@ class Encoder(nn.Module, Recorded):
         self._initialise()
 
     def _initialise(self) -> None:
-        # Xavier, as in the paper's own code. It is close to the fixed 0.02 of timm and DeiT at the width of ViT-B, which is far too
+        # Xavier, as in the paper's own code. The fixed 0.02 of timm and DeiT is close to it at the width of ViT-B, and far too
         # small for narrow models. The embedding keeps torch's own initial values, which grow as patches shrink.
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
