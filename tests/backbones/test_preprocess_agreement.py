@@ -36,9 +36,17 @@ def test_a_timm_model_sees_what_timm_shows_it(name, picture):
     agree(backbone.preprocess, picture, transform(picture))
 
 
-@pytest.mark.parametrize("name", ["vit_base_patch16_clip_224.openai", "coat_lite_medium_384", "vit_base_patch16_sapiens2"])
-def test_every_way_to_crop(name, picture):
-    config = resolve_data_config(pretrained_cfg=get_pretrained_cfg(name).to_dict())
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("vit_base_patch16_clip_224.openai", {}),
+        ("coat_lite_medium_384", {}),
+        ("coat_lite_medium_384", {"input_size": (3, 512, 384)}),
+    ],
+    ids=["centre", "squash", "squash to another aspect"],
+)
+def test_every_way_to_crop(name, changes, picture):
+    config = resolve_data_config(pretrained_cfg=get_pretrained_cfg(name).to_dict() | changes)
     agree(from_timm.preprocess_of(config), picture, create_transform(**config, is_training=False)(picture))
 
 
