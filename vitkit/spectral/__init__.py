@@ -5,6 +5,7 @@ from vitkit.spectral.exponential import Exponential
 from vitkit.spectral.gaussian import Gaussian
 from vitkit.spectral.matern import Matern
 from vitkit.spectral.mixture import SpectralMixture
+from vitkit.spectral.numeric import NumericDensity
 from vitkit.spectral.rational_quadratic import RationalQuadratic
 from vitkit.spectral.support import patch_average
 
@@ -13,6 +14,7 @@ __all__ = [
     "Exponential",
     "Gaussian",
     "Matern",
+    "NumericDensity",
     "PositiveCovariance",
     "RationalQuadratic",
     "SpectralMixture",
