@@ -67,3 +67,16 @@ def test_averaging_multiplies_the_density_by_a_sinc():
         transformed = torch.trapezoid(averaged * torch.cos(k * r[:, 0]), r[:, 0])
         wanted = density.density(torch.tensor([[k]], dtype=torch.float64))[0, 0] * np.sinc(k * width / 2 / np.pi) ** 2
         assert transformed.item() == pytest.approx(wanted.item(), rel=1e-6)
+
+
+def test_in_slabs_it_is_the_same(monkeypatch):
+    density = Matern(2, 2, lengthscale=1.0).double()
+    points = torch.randn(5, 2, dtype=torch.float64)
+    found = []
+    for most in (2**20, 1):
+        monkeypatch.setattr("vitkit.spectral.support._ELEMENTS", most)
+        density.zero_grad()
+        value = patch_average(density.covariance, points, (1.0, 2.0))
+        value.sum().backward()
+        found.append((value.detach(), density.raw_lengthscale.grad.clone()))
+    torch.testing.assert_close(found[0], found[1])

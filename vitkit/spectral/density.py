@@ -72,21 +72,22 @@ class Density(nn.Module, Recorded, ABC):
     @property
     def lengthscale(self) -> Float[Tensor, "heads ndim"]:
         """Length scale of each head along each axis, in the grid's unit."""
-        return self.raw_lengthscale.exp()
+        return at_least_single(self.raw_lengthscale).exp()
 
     @property
     def outputscale(self) -> Float[Tensor, " heads"]:
         """Output scale of each head, the covariance at displacement zero, in logits."""
-        return self.raw_outputscale.exp()
+        return at_least_single(self.raw_outputscale).exp()
 
     @property
     def rotation(self) -> Float[Tensor, "heads ndim ndim"] | None:
         """Rotation of each head's axes, the exponential of a skew matrix of angles in radians; None without rotation."""
         if self.raw_rotation is None:
             return None
+        angles = at_least_single(self.raw_rotation)
         rows, columns = torch.triu_indices(self.ndim, self.ndim, offset=1)
-        skew = self.raw_rotation.new_zeros(self.num_heads, self.ndim, self.ndim)
-        skew = skew.index_put((torch.arange(self.num_heads)[:, None], rows, columns), self.raw_rotation)
+        skew = angles.new_zeros(self.num_heads, self.ndim, self.ndim)
+        skew = skew.index_put((torch.arange(self.num_heads)[:, None], rows, columns), angles)
         return torch.linalg.matrix_exp(skew - skew.transpose(1, 2))
 
     @abstractmethod
@@ -127,7 +128,7 @@ class Density(nn.Module, Recorded, ABC):
 
         A family that separates over the axes overrides this with an outer product.
         """
-        return self.covariance(self._displacements(grid))
+        return self.covariance(self.displacements(grid))
 
     def patch_table(self, grid: Grid) -> Float[Tensor, "heads *displacements"]:
         """Covariance between averages over patches as wide as the grid's spacing, at every displacement, in logits.
@@ -135,18 +136,17 @@ class Density(nn.Module, Recorded, ABC):
         The density then has the factor sinc²(kᵢpᵢ/2) for each axis. It is computed by :func:`~vitkit.spectral.patch_average`,
         whose error is stated there; a family with a closed form overrides this.
         """
-        return patch_average(self.covariance, self._displacements(grid), grid.spacing)
+        return patch_average(self.covariance, self.displacements(grid), grid.spacing)
 
-    def _displacements(self, grid: Grid) -> Float[Tensor, "*displacements ndim"]:
-        # At least single precision: half precision would round the distances themselves.
-        scale = self.raw_outputscale
-        return grid.displacements(device=scale.device, dtype=torch.promote_types(scale.dtype, torch.float32))
+    def displacements(self, grid: Grid) -> Float[Tensor, "*displacements ndim"]:
+        """Every displacement of a grid, on the density's device and in at least single precision."""
+        scale = self.outputscale
+        return grid.displacements(device=scale.device, dtype=scale.dtype)
 
     def _offsets(self, grid: Grid) -> list[Float[Tensor, "heads _"]]:
         """Every displacement along each axis, in length scales; for families that separate over the axes."""
-        scale = self.raw_lengthscale
-        dtype = torch.promote_types(scale.dtype, torch.float32)
-        return [grid.offsets(i, device=scale.device, dtype=dtype) / self.lengthscale[:, i, None] for i in range(self.ndim)]
+        lengths = self.lengthscale
+        return [grid.offsets(i, device=lengths.device, dtype=lengths.dtype) / lengths[:, i, None] for i in range(self.ndim)]
 
     def _widths(self, grid: Grid) -> list[Float[Tensor, "heads 1"]]:
         """The grid's spacing along each axis, in length scales."""
@@ -201,6 +201,11 @@ class PositiveCovariance(Density):
     ) -> Float[Tensor, "heads *points"]:
         """log(b(r)/b(0)) at each displacement less the offset: finite at any distance, where b itself vanishes in rounding."""
         return self.unit_log_covariance(self._scaled(displacement, offset))
+
+
+def at_least_single(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Half precision would round distances and scales themselves, by up to half a percent."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def outer(scale: Float[Tensor, " heads"], tables: list[Float[Tensor, "heads _"]]) -> Float[Tensor, "heads *displacements"]:

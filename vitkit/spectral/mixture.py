@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitkit.errors import UsageError
-from vitkit.spectral.density import Density
+from vitkit.spectral.density import Density, at_least_single
 
 
 class SpectralMixture(Density):
@@ -60,12 +60,12 @@ class SpectralMixture(Density):
     @property
     def weight(self) -> Float[Tensor, "heads components"]:
         """Share of each component in b(0)."""
-        return self.raw_weight.softmax(-1)
+        return at_least_single(self.raw_weight).softmax(-1)
 
     @property
     def ratio(self) -> Float[Tensor, "heads components ndim"]:
         """Length of each component's envelope along each axis, in length scales."""
-        return self.raw_ratio.exp()
+        return at_least_single(self.raw_ratio).exp()
 
     def unit_covariance(self, u: Float[Tensor, "heads *points ndim"]) -> Float[Tensor, "heads *points"]:
         """Covariance of unit scales at a displacement in length scales."""

@@ -163,7 +163,7 @@ class NumericDensity(Density):
     def _check_values(self, axes: list[Tensor]) -> None:
         values, mirrored = self._evaluate(axes), self._evaluate([-axis for axis in axes])
         largest = values[values.isfinite()].max() if values.isfinite().any() else values.new_zeros(())
-        slack = 64 * torch.finfo(self.raw_outputscale.dtype).eps
+        slack = 64 * torch.finfo(values.dtype).eps
         for wrong, what, expected in (
             (~values.isfinite(), "not finite", "a finite number away from zero"),
             (values < -slack * largest, "negative", "a density that is nowhere negative, as Bochner's theorem demands"),

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from scipy.special import kve
 from torch import Tensor, nn
 
-from vitkit.spectral.density import PositiveCovariance, require_positive
+from vitkit.spectral.density import PositiveCovariance, at_least_single, require_positive
 
 
 class RationalQuadratic(PositiveCovariance):
@@ -56,7 +56,7 @@ class RationalQuadratic(PositiveCovariance):
     @property
     def alpha(self) -> Float[Tensor, " heads"]:
         """Shape of each head's mixture, without unit."""
-        return self.raw_alpha.exp()
+        return at_least_single(self.raw_alpha).exp()
 
     def unit_log_covariance(self, u: Float[Tensor, "heads *points ndim"]) -> Float[Tensor, "heads *points"]:
         """Logarithm of the covariance of unit scales at a displacement in length scales."""

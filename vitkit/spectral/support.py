@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 NODES = {1: 16, 2: 10, 3: 5}
 """Quadrature nodes per half width and axis, by the number of axes."""
+_ELEMENTS = 2**20  # covariances of one head that are held at once
 
 
 def patch_average(
@@ -38,20 +39,20 @@ def patch_average(
     count = nodes or NODES.get(ndim, 4)
     steps, weights = (torch.from_numpy(part).to(displacement) for part in triangle_rule(count))
     widths = displacement.new_tensor(tuple(width))
-    other_weights = torch.cartesian_prod(torch.ones_like(weights[:1]), *[weights] * (ndim - 1)).view(-1, ndim).prod(-1)
 
-    def slab(step: Tensor) -> Tensor:
-        """The quadrature over all axes but the first."""
-        shift = torch.cartesian_prod(step[None], *[steps] * (ndim - 1)).view(-1, ndim) * widths
-        return (covariance(displacement[..., None, :] + shift) * other_weights).sum(-1)
+    def average(first: Tensor, first_weights: Tensor) -> Tensor:
+        """The quadrature over some of the first axis's nodes and all of the others'."""
+        shift = torch.cartesian_prod(first, *[steps] * (ndim - 1)).view(-1, ndim) * widths
+        products = torch.cartesian_prod(first_weights, *[weights] * (ndim - 1)).view(-1, ndim).prod(-1)
+        return (covariance(displacement[..., None, :] + shift) * products).sum(-1)
 
-    # Slabs are computed again in the backward pass: together they hold (2 nodes)ⁿ covariances per displacement.
-    def contribution(step: Tensor) -> Tensor:
-        return checkpoint(slab, step, use_reentrant=False) if torch.is_grad_enabled() and ndim > 1 else slab(step)
-
-    total = weights[0] * contribution(steps[0])
-    for step, weight in zip(steps[1:], weights[1:], strict=True):
-        total = total + weight * contribution(step)
+    if displacement[..., 0].numel() * (2 * count) ** ndim <= _ELEMENTS:
+        return average(steps, weights)
+    # Slab by slab, computed again in the backward pass: it would be (2 nodes)ⁿ covariances per displacement.
+    keep = torch.is_grad_enabled()
+    total = displacement.new_zeros(())
+    for part in zip(steps.split(1), weights.split(1), strict=True):
+        total = total + (checkpoint(average, *part, use_reentrant=False) if keep else average(*part))
     return total
 
 
