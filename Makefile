@@ -7,17 +7,20 @@ RUN    := runs/demo
 .PHONY: help demo test lint bench docs minimum clean
 .DELETE_ON_ERROR:
 
+# One thread a process: the models here are so small that more only wait for each other, and tests run side by side.
+demo test minimum: export OMP_NUM_THREADS ?= 1
+
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 demo: $(VENV)/.installed  ## train a small transformer on digits, break it, and write a page about it in runs/demo
 	@rm -rf $(RUN)
-	$(BIN)/vitkit fit --config configs/image/digits.yaml --trainer.default_root_dir $(RUN)
+	$(BIN)/vitkit fit --config configs/image/digits.yaml --name $(notdir $(RUN))
 	$(BIN)/vitkit evaluate $(RUN)/best.ckpt --suite configs/suites/quick.yaml --out $(RUN)
 	@echo "The page is $(CURDIR)/$(RUN)/report.html"
 
 test: $(VENV)/.installed-test  ## every test: unit, doctests, documentation, command line
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n auto --maxprocesses 4
+	$(BIN)/pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/.installed-test  ## style, types, import rules
 	$(BIN)/ruff check
@@ -26,14 +29,13 @@ lint: $(VENV)/.installed-test  ## style, types, import rules
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-bench  ## time and memory beside timm's, as JSON in runs/bench
-	@mkdir -p runs/bench
-	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+	@for name in encoder startup evaluate_memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 docs: $(VENV)/.installed-docs  ## the documentation, in docs/_build/html
-	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 minimum: $(VENV)-minimum/.installed  ## every test with the lowest versions that pyproject.toml allows
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)-minimum/bin/pytest -n auto --maxprocesses 4
+	$(VENV)-minimum/bin/pytest -n auto --maxprocesses 4
 
 clean:  ## forget the environments and whatever was built; runs/ stays
 	rm -rf $(VENV) $(VENV)-minimum docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

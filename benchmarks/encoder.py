@@ -4,9 +4,9 @@ from functools import partial
 
 import timm
 import torch
+from harness import Step, compare, write
 from torch import nn
 
-from benchmarks.harness import Step, compare, write
 from vitkit.backbones.native import to_native
 from vitkit.preprocess import Preprocess
 

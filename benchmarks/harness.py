@@ -99,9 +99,9 @@ def _processor() -> str:
 
 
 def write(name: str, results: Mapping[str, Any]) -> None:
-    """Print the results and write them to benchmarks/results/NAME.json, or where ``--out`` says."""
+    """Print the results and write them to runs/bench/NAME.json, or where ``--out`` says; those of a release are committed."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / f"{name}.json")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench") / f"{name}.json")
     out = parser.parse_args().out
     text = json.dumps({"environment": environment(), "results": results}, indent=2) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)

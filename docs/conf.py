@@ -22,5 +22,7 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
-# References to other projects' types are not looked up: the pages build without a network.
-nitpicky = False
+# A reference to a public name of vitkit has to resolve. Other projects' types are not looked up, so that the pages build without
+# a network, and neither are names that a room keeps to itself.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!vitkit\.).*|vitkit\.\w+\.[a-z_]+\..*")]

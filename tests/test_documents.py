@@ -9,9 +9,12 @@ import contextlib
 import doctest
 import io
 import os
+import pkgutil
 import shlex
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,11 @@ import yaml
 from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
+import vitkit
+from vitkit.evaluation import folder, results
+
 ROOT = Path(__file__).parents[1]
+ROOMS = [module.name for module in pkgutil.iter_modules(vitkit.__path__) if module.ispkg and module.name != "cli"]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -71,6 +78,7 @@ def in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("configs", "examples", "docs", "train.py", "eval.py"):
         if (ROOT / name).exists():
             (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.setenv("COLUMNS", "120")
@@ -88,3 +96,21 @@ def test_a_wrong_page_is_noticed(tmp_path: Path) -> None:
     page.write_text("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n", encoding="utf-8")
     with pytest.raises(AssertionError, match="2"):
         run(page)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_name_is_in_the_reference(room: str) -> None:
+    page = (ROOT / "docs" / "api" / f"{room}.md").read_text(encoding="utf-8").splitlines()
+    names = import_module(f"vitkit.{room}").__all__
+    assert names
+    if f".. automodule:: vitkit.{room}" not in page:
+        documented = {line.rpartition("::")[2].strip() for line in page if line.startswith(".. auto")}
+        assert {f"vitkit.{room}.{name}" for name in names} <= documented
+
+
+def test_the_page_on_results_names_every_field() -> None:
+    page = (ROOT / "docs" / "concepts" / "results.md").read_text(encoding="utf-8")
+    schemas = [kind for kind in vars(results).values() if is_dataclass(kind)]
+    names = {item.name for kind in schemas for item in fields(kind)} | set(folder.SCHEMA.names)
+    assert "schema_version" in names
+    assert not {name for name in names if f"`{name}`" not in page and f".{name}`" not in page and f'"{name}"' not in page}

@@ -1,4 +1,5 @@
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -52,3 +53,9 @@ def test_a_recipe_calls_nothing_but_recorded_classes(path):
 def test_the_public_path_is_recorded_so_that_files_may_move():
     assert recipe(Exponential(1, 1))["class_path"] == "vitkit.spectral.Exponential"
     assert torch.equal(build(recipe(Exponential(1, 1))).outputscale, Exponential(1, 1).outputscale)
+
+
+def test_help_shows_the_constructor_and_not_its_recorder():
+    assert list(inspect.signature(Exponential).parameters) == ["num_heads", "ndim", "lengthscale", "outputscale", "spread"]
+    assert next(iter(inspect.signature(Preprocess).parameters)) == "size"
+    assert list(inspect.signature(SpectralBias(Exponential(1, 1)).forward).parameters) == ["grid", "prefix", "keep"]

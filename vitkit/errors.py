@@ -8,12 +8,17 @@ class VitkitError(Exception):
         found: What was met, naming the file or the key.
         expected: What would have been right.
         remedy: What to do about it.
+
+    Given one argument, that is the message: torch raises an error of a loader's worker again with the worker's whole traceback as
+    its only argument, of which the part after this error's name is kept.
     """
 
     exit_code = 1
 
-    def __init__(self, found: str, expected: str, remedy: str) -> None:
-        super().__init__(f"{found}; expected {expected}. {remedy}")
+    def __init__(self, found: str, expected: str = "", remedy: str = "") -> None:
+        if not expected:
+            found = found.rpartition(f"\n{type(self).__module__}.{type(self).__qualname__}: ")[2].strip()
+        super().__init__(f"{found}; expected {expected}. {remedy}" if expected else found)
         self.found, self.expected, self.remedy = found, expected, remedy
 
     def __reduce__(self) -> tuple[type["VitkitError"], tuple[str, str, str]]:

@@ -12,6 +12,16 @@ Recipe = dict[str, Any]
 _PLAIN = (type(None), bool, int, float, str)
 
 
+class _ConstructorSignature:
+    """Lets ``help`` and other readers of signatures see a class's ``__init__`` behind the ``__new__`` of :class:`Recorded`."""
+
+    def __get__(self, instance: object | None, owner: type) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")  # an instance that can be called has a signature of its own
+        signature = inspect.signature(owner.__init__)  # type: ignore[misc]  # the class is meant, not an instance
+        return signature.replace(parameters=list(signature.parameters.values())[1:], return_annotation=inspect.Signature.empty)
+
+
 class Recorded:
     """Remembers the arguments that an object was constructed with.
 
@@ -20,6 +30,7 @@ class Recorded:
     """
 
     _recipe_arguments: dict[str, Any]
+    __signature__ = _ConstructorSignature()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Recorded":
         """Construct as usual, and write the arguments down in plain form."""

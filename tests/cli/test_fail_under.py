@@ -6,7 +6,11 @@ from vitkit.cli.fail_under import Requirement
 from vitkit.errors import UsageError
 from vitkit.evaluation.results import ConditionResult, Curve, DataInfo, Interval, ModelInfo, Results, SuiteInfo, Threshold
 
-CONDITIONS = [("occlusion", "random.painted", [0.3, 0.6]), ("occlusion", "random.removed", [0.3])]
+CONDITIONS = [
+    ("occlusion", "random.painted", [0.3, 0.6], 0.0),
+    ("occlusion", "random.removed", [0.3], 0.0),
+    ("brightness", "gain", [0.5, 2.0], 1.0),
+]
 
 
 def condition(suite, name, severity, accuracy, skipped=None):
@@ -83,7 +87,9 @@ def test_names_of_a_suite(name):
 @pytest.mark.parametrize(
     ("name", "words"),
     [("occlusion.random.paint.auc", "occlusion.random.painted.auc"), ("clean.ece", "better when higher"),
-     ("accuracy", "clean.accuracy"), ("occlusion.random.painted/0.4.accuracy", "occlusion.random.painted/0.3.accuracy")],
+     ("brightness.gain.threshold", "brightness.gain.auc"),
+     ("accuracy", "clean.accuracy"),
+     ("occlusion.random.painted/0.4.accuracy", "occlusion.random.painted/0.3.accuracy")],
 )  # fmt: skip
 def test_a_name_the_suite_has_not(name, words):
     with pytest.raises(UsageError, match=words):

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 from vitkit.corruptions import generator_for, seed_for
 
 FROZEN = (5272656299082260595, 9461678156045135683, [7, 4, 6, 1, 5, 3, 0, 2])
@@ -20,13 +17,6 @@ def test_seeds_are_the_same_on_every_machine():
     assert seed_for("occlusion", "random", None, "test/7.png") == FROZEN[0]
     assert seed_for("occlusion", "random", 0.5, "ä", 3) == FROZEN[1]
     assert generator_for(FROZEN[0]).bit_generator.random_raw(8).argsort().tolist() == FROZEN[2]
-
-
-def test_seeds_do_not_depend_on_the_process():
-    code = "from vitkit.corruptions import seed_for; print(seed_for('s', 'c', 0.1, 'id'))"
-    command = [sys.executable, "-c", code]
-    seen = {subprocess.run(command, env={"PYTHONHASHSEED": str(n)}, check=True, capture_output=True).stdout for n in (1, 2)}
-    assert seen == {f"{seed_for('s', 'c', 0.1, 'id')}\n".encode()}
 
 
 def test_the_whole_range_of_seeds_is_used():

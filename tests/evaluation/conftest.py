@@ -1,6 +1,9 @@
 """Results as an evaluation leaves them, made by hand."""
 
+from typing import NamedTuple
+
 import pytest
+import torch
 
 from vitkit.evaluation.results import (
     Comparison,
@@ -14,6 +17,8 @@ from vitkit.evaluation.results import (
     SuiteInfo,
     Threshold,
 )
+from vitkit.grid import Grid
+from vitkit.preprocess import Preprocess
 
 
 def condition(suite: str, name: str, severity: float, accuracy: float, order: int) -> ConditionResult:
@@ -76,3 +81,66 @@ def results() -> Results:
             )
         ],
     )
+
+
+class TokenModel(torch.nn.Module):
+    """Four by four tokens of two pixels each, each through a small network, and the mean of those that are kept."""
+
+    def __init__(self, channels=1, ndim=2, classes=3, seed=0):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            width = channels * 2**ndim
+            self.embed = torch.nn.Sequential(torch.nn.Linear(width, 33), torch.nn.GELU(), torch.nn.Linear(33, 33))
+            self.position = torch.nn.Parameter(torch.randn(4**ndim, 33))
+            self.norm, self.head = torch.nn.LayerNorm(33), torch.nn.Linear(33, classes)
+        self.ndim, self.channels, self.num_classes = ndim, channels, classes
+        self.preprocess = Preprocess((8,) * ndim, mean=(0.5,) * channels, std=(0.25,) * channels)
+
+    def grid(self, size):
+        return Grid(tuple(length // 2 for length in size), (2.0,) * self.ndim)
+
+    def forward(self, images, keep=None):
+        tokens = self.preprocess.normalise(images)
+        for axis in range(self.ndim):
+            tokens = tokens.unfold(2 + axis, 2, 2)
+        tokens = tokens.movedim(1, self.ndim).reshape(len(images), 4**self.ndim, self.channels * 2**self.ndim)
+        tokens = torch.tanh(self.embed(tokens) + self.position)
+        if keep is not None:
+            tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
+        return 20 * self.head(self.norm(tokens.mean(1)))
+
+
+@pytest.fixture
+def model():
+    return TokenModel()
+
+
+class Samples(torch.utils.data.Dataset):
+    """Noise, with what the model says of it as the label, but for every fifth."""
+
+    def __init__(self, n=50, size=(1, 8, 8), classes=3, model=None):
+        self.images = torch.rand(n, *size, generator=torch.Generator().manual_seed(0))
+        self.labels = (torch.arange(n) % classes).tolist()
+        if model is not None:
+            said = model(self.images).argmax(1)
+            self.labels = torch.where(torch.arange(n) % 5 == 0, (said + 1) % classes, said).tolist()
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return Sample(self.images[index], self.labels[index], f"scan/{index}.png")
+
+
+class Sample(NamedTuple):
+    image: torch.Tensor
+    label: int
+    id: str
+
+
+@pytest.fixture
+def loader(model):
+    with torch.inference_mode():
+        samples = Samples(model=model)
+    return torch.utils.data.DataLoader(samples, batch_size=16)

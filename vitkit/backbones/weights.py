@@ -1,5 +1,6 @@
 """Weights files: read without running any code, unwrapped, and compared with the model before anything is loaded."""
 
+import pickletools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,7 +81,25 @@ def _code_in(path: Path, message: str) -> list[str]:
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:
-        return re.findall(r"GLOBAL (\S+)", message)[:1]
+        return re.findall(r"GLOBAL (\S+)", message)[:1] or _names_in_pickle(path)
+
+
+def _names_in_pickle(path: Path) -> list[str]:
+    """What a bare pickle names besides tensors, found by reading its operations without carrying them out."""
+    found: list[str] = []
+    strings: list[str] = []
+    try:
+        with path.open("rb") as file:
+            for operation, argument, _ in pickletools.genops(file):
+                if operation.name == "GLOBAL":
+                    found.append(str(argument).replace(" ", "."))
+                elif operation.name == "STACK_GLOBAL":
+                    found.append(".".join(strings[-2:]))
+                elif isinstance(argument, str):
+                    strings.append(argument)
+    except Exception:
+        return []  # no pickle
+    return sorted({name for name in found if not name.startswith(("torch.", "collections."))})
 
 
 def load_weights(model: nn.Module, path: str | Path, num_classes: int) -> None:

@@ -1,6 +1,6 @@
 """``--fail-under METRIC=VALUE``: numbers that a model must reach, for a continuous check."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -19,7 +19,7 @@ class Requirement:
 
     Args:
         metric: ``clean.accuracy``, ``SUITE.CONDITION/SEVERITY.accuracy``, ``SUITE.CONDITION.auc``, or
-            ``SUITE.CONDITION.threshold``, the severity at which accuracy falls below 80 %.
+            ``SUITE.CONDITION.threshold``, the severity at which accuracy falls below the suite's threshold.
         needed: The least that will do.
 
     >>> Requirement.parse("clean.accuracy=0.9")
@@ -45,15 +45,18 @@ class Requirement:
             raise UsageError(f"--fail-under {text}", "METRIC=VALUE", "Write, for example, clean.accuracy=0.9.")
         return cls(metric, needed)
 
-    def check_name(self, conditions: Iterable[tuple[str, str, Iterable[float]]]) -> None:
-        """Refuse a metric that a run of these (suite, condition, severities) will not have.
+    def check_name(self, conditions: Iterable[tuple[str, str, Sequence[float], float]]) -> None:
+        """Refuse a metric that a run of these (suite, condition, severities, identity) will not have.
+
+        Only a condition whose severities all lie above its identity has a ``threshold``: where they lie on both sides there is
+        one for each, and where they lie below, a higher one is worse.
 
         Raises:
             UsageError: There is no such metric.
         """
         known = [f"clean.{metric}" for metric in OF_A_CONDITION]
-        for suite, condition, severities in conditions:
-            known += [f"{suite}.{condition}.{metric}" for metric in OF_A_CURVE]
+        for suite, condition, severities, identity in conditions:
+            known += [f"{suite}.{condition}.{metric}" for metric in OF_A_CURVE if metric == "auc" or min(severities) >= identity]
             known += [f"{suite}.{condition}/{severity:g}.{metric}" for severity in severities for metric in OF_A_CONDITION]
         if self.metric not in known:
             close = get_close_matches(self.metric, known, n=3, cutoff=0.5) or known[:3]

@@ -1,15 +1,17 @@
 """``vitkit ls``: what there is to choose from, read from vitkit's own source so that nothing heavy is imported."""
 
-import argparse
 import ast
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import vitkit
-from vitkit.cli import bundled
+from vitkit.cli.arguments import Parser
+from vitkit.cli.say import say
 from vitkit.errors import UsageError
+from vitkit.evaluation import bundled_suites
 
 # What is listed: the package that holds its classes, and the class they all inherit.
 FAMILIES = {
@@ -23,12 +25,8 @@ KINDS = ("suites", "backbones", *FAMILIES)
 
 def main(argv: list[str]) -> int:
     """List one kind of thing, a line each; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="vitkit ls",
-        description="List what vitkit can be told to use.",
-        epilog="examples:\n  vitkit ls suites\n  vitkit ls backbones 'timm:vit_*_patch16_224'\n  vitkit ls biases",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    examples = "examples:\n  vitkit ls suites\n  vitkit ls backbones 'timm:vit_*_patch16_224'\n  vitkit ls biases"
+    parser = Parser("vitkit ls", "KIND [FILTER]", "List what vitkit can be told to use.", examples)
     parser.add_argument("kind", metavar="KIND", help=f"one of {', '.join(KINDS)}")
     parser.add_argument("filter", metavar="FILTER", nargs="?", help="only names that hold this, or match it where it has * or ?")
     arguments = parser.parse_args(argv)
@@ -47,15 +45,14 @@ def main(argv: list[str]) -> int:
         )
     width = max(map(len, entries))
     for name, summary in entries.items():
-        print(f"{name:{width}}  {summary}".rstrip())  # noqa: T201  # the output of this command
+        say(f"{name:{width}}  {summary}".rstrip())
     return 0
 
 
 def entries_of(kind: str) -> Iterator[tuple[str, str]]:
     """Names and one-line summaries."""
     if kind == "suites":
-        for path in sorted(bundled.folder("suites").glob("*.yaml")):
-            yield path.stem, _first_comment(path)
+        yield from ((name, _first_comment(path)) for name, path in bundled_suites().items())
     elif kind == "backbones":
         from vitkit import backbones  # the one list that only the libraries themselves have
 
@@ -82,10 +79,15 @@ def classes(package: str, root: str) -> list[tuple[str, str]]:
         tree = ast.parse(path.read_text(encoding="utf-8"), path)
         found |= {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     return sorted(
-        (name, (ast.get_docstring(node) or "").partition("\n")[0])
+        (name, _plain((ast.get_docstring(node) or "").partition("\n")[0]))
         for name, node in found.items()
         if not name.startswith("_") and name != root and root in _ancestors(node, found) and not _abstract(node, found)
     )
+
+
+def _plain(summary: str) -> str:
+    """Without the marks that the reference turns into links and formulas."""
+    return re.sub(r"(?::\w+:)?`+~?([^`]*)`+", r"\1", summary)
 
 
 def _bases(node: ast.ClassDef) -> list[str]:

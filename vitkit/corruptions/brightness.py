@@ -28,7 +28,7 @@ def gain(images: Float[Tensor, "batch channels *size"], factor: float) -> Clippe
     >>> images.tolist(), clipped.tolist()
     ([[[0.5, 1.0]]], [0.5])
     """
-    check_positive("a gain", factor)
+    _check_positive("a gain", factor)
     return _cut(images * factor)
 
 
@@ -45,7 +45,10 @@ def shift(images: Float[Tensor, "batch channels *size"], amount: float) -> Clipp
     Raises:
         UsageError: An amount outside [-1, 1].
     """
-    check_shift(amount)
+    if not -1 <= amount <= 1:
+        raise UsageError(
+            f"a shift of {amount}", "a fraction of full intensity in [-1, 1]", "Use e.g. 0.1, where 0 changes nothing."
+        )
     return _cut(images + amount)
 
 
@@ -62,30 +65,13 @@ def gamma(images: Float[Tensor, "batch channels *size"], exponent: float) -> Cli
     Raises:
         UsageError: An exponent that is not positive.
     """
-    check_positive("a gamma", exponent)
+    _check_positive("a gamma", exponent)
     return _cut(images**exponent)
 
 
-def check_positive(name: str, value: float) -> None:
-    """Refuse what is no positive finite number.
-
-    Raises:
-        UsageError: It is not.
-    """
+def _check_positive(name: str, value: float) -> None:
     if not (isfinite(value) and value > 0):
         raise UsageError(f"{name} of {value}", "a positive number, where 1 changes nothing", "Use e.g. 0.5 or 2.")
-
-
-def check_shift(value: float) -> None:
-    """Refuse what is no shift of intensity.
-
-    Raises:
-        UsageError: A number outside [-1, 1].
-    """
-    if not -1 <= value <= 1:
-        raise UsageError(
-            f"a shift of {value}", "a fraction of full intensity in [-1, 1]", "Use e.g. 0.1, where 0 changes nothing."
-        )
 
 
 def _cut(images: Tensor) -> Clipped:

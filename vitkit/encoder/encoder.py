@@ -102,8 +102,9 @@ class Encoder(nn.Module, Recorded):
         self._initialise()
 
     def _initialise(self) -> None:
-        # As in timm and DeiT: everything linear starts small, so that the residual stream does.
-        for module in self.modules():
+        # As in timm and DeiT: everything linear in the blocks starts small, so that the residual stream does. The embedding keeps
+        # torch's own initial values, which grow as patches shrink: a fixed 0.02 would drown small patches in their positions.
+        for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:

@@ -1,5 +1,55 @@
 """Model, data and suite in; results in one documented schema out."""
 
-from vitkit.evaluation.results import Results, load_results
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Results", "load_results"]
+if TYPE_CHECKING:
+    from vitkit.evaluation.brightness import Gain, Gamma, Shift
+    from vitkit.evaluation.bundled import bundled_suites
+    from vitkit.evaluation.condition import Applied, Condition, Context
+    from vitkit.evaluation.occlusion import RandomOcclusion
+    from vitkit.evaluation.results import DataInfo, Results, load_results
+    from vitkit.evaluation.run import evaluate
+    from vitkit.evaluation.suite import Suite
+    from vitkit.evaluation.summary import summarise
+
+# Imported when asked for: results and the names of suites are wanted within milliseconds, without torch.
+_HOMES = {
+    "Applied": "condition",
+    "Condition": "condition",
+    "Context": "condition",
+    "DataInfo": "results",
+    "Gain": "brightness",
+    "Gamma": "brightness",
+    "RandomOcclusion": "occlusion",
+    "Results": "results",
+    "Shift": "brightness",
+    "Suite": "suite",
+    "bundled_suites": "bundled",
+    "evaluate": "run",
+    "load_results": "results",
+    "summarise": "summary",
+}
+
+__all__ = [
+    "Applied",
+    "Condition",
+    "Context",
+    "DataInfo",
+    "Gain",
+    "Gamma",
+    "RandomOcclusion",
+    "Results",
+    "Shift",
+    "Suite",
+    "bundled_suites",
+    "evaluate",
+    "load_results",
+    "summarise",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

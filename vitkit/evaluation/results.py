@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitkit.errors import DataError, UsageError
-from vitkit.evaluation.files import replacing
+from vitkit.files import replacing
 
 SCHEMA_VERSION = 1
 CLEAN = "clean/0"
@@ -223,7 +223,6 @@ class Results:
     def save(self, folder: Path | str) -> Path:
         """Write ``results.json`` and ``results.csv`` into a folder, and return the path of the former."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "results.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["suite", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n"])
             writer.writeheader()

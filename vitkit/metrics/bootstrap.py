@@ -8,7 +8,7 @@ from vitkit.errors import UsageError
 RESAMPLES = 1000
 LEVEL = 0.95
 
-_ELEMENTS = 2**22  # counts held at once: 32 MiB however many samples there are
+_ELEMENTS = 2**20  # counts held at once: 8 MiB however many samples there are
 
 
 def bootstrap_means(

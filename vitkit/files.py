@@ -8,10 +8,14 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to, which takes its place once all went well and is gone otherwise."""
+    """A temporary path beside ``path`` to write to, which takes its place once all of it is on the disk and is gone otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        # Without this a crash of the machine could leave the new name with nothing behind it.
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,62 @@
+"""Peak memory of an evaluation of 1,000, 20,000 and 60,000 samples, each in a process of its own; it should level off."""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+
+import torch
+from harness import write
+
+from vitkit.evaluation import Gain, RandomOcclusion, Suite, evaluate
+
+SIZES = (1_000, 20_000, 60_000)
+
+
+class Noise(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """Pictures of 3 x 32 x 32 that are made when asked for."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        if index >= self.n:
+            raise IndexError(index)
+        return torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(index)), index % 10
+
+
+def measure(n: int) -> int:
+    """Peak resident memory of this process after an evaluation of n samples, in KiB."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 4, 4), torch.nn.GELU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 10)
+    )
+    suite = Suite("memory", [RandomOcclusion("painted", [0.25, 0.5]), Gain([0.5, 2.0])])
+    with tempfile.TemporaryDirectory() as out:
+        evaluate(model, torch.utils.data.DataLoader(Noise(n), batch_size=64), suite, out)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    """Measure each size in a process of its own, and write the ratio."""
+    peaks = {}
+    for n in SIZES:
+        command = [sys.executable, __file__, "--measure", str(n)]
+        peaks[n] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    results = {f"peak_mib_{n}": round(peak / 1024, 1) for n, peak in peaks.items()}
+    results |= {f"ratio_{n}_to_{SIZES[0]}": round(peaks[n] / peaks[SIZES[0]], 4) for n in SIZES[1:]}
+    write("evaluate_memory", results)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--measure", type=int)
+    known, _ = parser.parse_known_args()
+    if known.measure:
+        print(measure(known.measure))
+    else:
+        main()

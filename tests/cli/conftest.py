@@ -1,0 +1,19 @@
+"""The command line leaves its traces in the environment; a test must not."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def conf():
+    return Path(__file__).parents[1] / "conf"

@@ -1,0 +1,209 @@
+"""Every mistake in a command line or a config: one line, code 2, and nothing written."""
+
+import pytest
+import yaml
+
+from vitkit.cli.main import main
+
+BIAS = "--model.encoder.bias"
+
+
+@pytest.fixture
+def told(conf, tmp_path, capsys, unchecked):
+    """Run fit with a mistake in it, and give the line that it ends with."""
+
+    def call(*arguments, config=None):
+        root = tmp_path / "runs"
+        base = ["fit", "--config", str(config or conf / "tiny.yaml"), "--trainer.default_root_dir", str(root)]
+        assert main([*base, *map(str, arguments)]) == 2
+        assert not root.exists()
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        [line] = captured.err.splitlines()
+        return line.removeprefix("vitkit: error: ")
+
+    return call
+
+
+@pytest.fixture
+def changed(conf, tmp_path):
+    """A config with something wrong in it."""
+
+    def write(change):
+        tree = yaml.safe_load((conf / "tiny.yaml").read_text())
+        change(tree)
+        path = tmp_path / "changed.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--model.lrr", "3"], "unknown key model.lrr; expected a key that the command knows. Did you mean model.lr?"),
+        (
+            ["--trainer.max_epoch", "3"],
+            "unknown key trainer.max_epoch; expected a key that the command knows. Did you mean trainer.max_epochs?",
+        ),
+        (
+            ["--model.encoder.depht", "3"],
+            "unknown key model.encoder.depht; expected a key that the command knows. Did you mean model.encoder.depth?",
+        ),
+        (
+            ["--data.batchsize", "3"],
+            "unknown key data.batchsize; expected a key that the command knows. Did you mean data.batch_size?",
+        ),
+        (
+            ["--model.encoder.depth", "three"],
+            "model.encoder.depth is three; expected a whole number. Correct model.encoder.depth.",
+        ),
+        (["--model.lr", "[1]"], "model.lr is [1]; expected a number. Correct model.lr."),
+        (["--model.class_weights", "[1,a]"], "model.class_weights is a; expected a number. Correct model.class_weights."),
+        (["--model.class_weights", "3"], "model.class_weights is 3; expected a list. Correct model.class_weights."),
+        (
+            ["--model.encoder.pool", "max"],
+            "model.encoder.pool is max; expected one of 'token', 'mean'. Correct model.encoder.pool.",
+        ),
+        (["--seed_everything", "x"], "seed_everything is x; expected true or false or a whole number. Correct seed_everything."),
+        ([f"{BIAS}.density.lengthscale", "abc"], "model.encoder.bias.density.lengthscale is abc; expected a number."),
+        ([BIAS, "torch.nn.Linear"], "model.encoder.bias is torch.nn.Linear; expected a Bias: NoBias, SpectralBias, TableBias."),
+        ([BIAS, "Linear"], "model.encoder.bias is Linear; expected a Bias: NoBias, SpectralBias, TableBias."),
+        ([BIAS, "vitkit.bias.NoBia"], "Did you mean NoBias?"),
+        ([BIAS, "null"], "model.encoder.bias is null; expected a Bias. Write NoBias, which does nothing."),
+        ([BIAS, "NoBias", f"{BIAS}.lengthscale", "3"], "unknown key model.encoder.bias.lengthscale;"),
+        (["--data", "Nope"], "data is Nope; expected an ImageData: Digits, ImageFolder, MedMNIST, TorchVision."),
+        (["--data", "ImageFolder"], "no data.root; expected a value. Give it in the config or on the command line."),
+        (["--data", "ImageFolder", "--data.root", "nowhere"], "data.root nowhere does not exist; expected a folder"),
+        (["--config", "none.yaml"], "none.yaml; expected a YAML file. Check the path."),
+        (["--ckpt_path", "none.ckpt"], "no checkpoint at none.ckpt; expected a .ckpt file."),
+        (["--model.weights", "none.ckpt"], "no weights file at none.ckpt;"),
+        (["--model.lr"], "--model.lr without a value; expected a value after it. Give one."),
+        (["stray"], "unknown key stray;"),
+        (["--monitor", "val/acc"], "monitor is val/acc; expected one of 'val/accuracy', "),
+        (["--model.num_classes", "7"], "Digits has 10 classes; expected 7, as the model has. Set model.num_classes to 10"),
+        (["--model.preprocess.mean", "[0.5,0.5]"], "preprocess.mean (0.5, 0.5) and preprocess.std (0.5,)"),
+        (["--model.preprocess.size", "[8,8,8]"], "expected the same in both."),
+        (["--model.encoder.num_heads", "3"], "num_heads=3 and dim=16; expected heads that divide the width."),
+        ([f"{BIAS}.density.lengthscale", "-3"], "lengthscale=-3.0 in Exponential; expected a finite number above 0."),
+        (["--model.mixup", "-1"], "model.mixup=-1.0; expected a number not below 0. Correct model.mixup."),
+        (["--trainer.callbacks+", "EarlyStoping"], "Did you mean EarlyStopping?"),
+    ],
+)
+def test_on_the_command_line(told, arguments, line):
+    assert line in told(*arguments)
+
+
+def drop(*path):
+    def change(tree):
+        for key in path[:-1]:
+            tree = tree[key]
+        del tree[path[-1]]
+
+    return change
+
+
+def put(value, *path):
+    def change(tree):
+        for key in path[:-1]:
+            tree = tree.setdefault(key, {})
+        tree[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (put(3, "modle"), "unknown key modle; expected a key that the command knows. Did you mean model?"),
+        (put(3, "model", "lrr"), "unknown key model.lrr; expected a key that the command knows. Did you mean model.lr?"),
+        (put(3, "model", "encoder", "init_args", "depht"), "unknown key model.encoder.depht;"),
+        (put(3, "data", "init_args", "bach_size"), "unknown key data.bach_size;"),
+        (put(3, "trainer", "max_epoch"), "unknown key trainer.max_epoch;"),
+        (
+            put("x", "model", "encoder", "init_args", "embed", "init_args", "dim"),
+            "model.encoder.embed.dim is x; expected a whole number.",
+        ),
+        (put(None, "model", "encoder", "init_args", "bias"), "model.encoder.bias is null; expected a Bias. Write NoBias"),
+        (
+            put("vitkit.encoder.Encodr", "model", "encoder", "class_path"),
+            "model.encoder is vitkit.encoder.Encodr; expected an Encoder",
+        ),
+        (put("nowhere.Encoder", "model", "encoder", "class_path"), "model.encoder is nowhere.Encoder; expected an Encoder"),
+        (put("torch.nn.ReLU", "model", "encoder", "init_args", "bias"), "model.encoder.bias is torch.nn.ReLU; expected a Bias"),
+        (drop("model", "num_classes"), "no model.num_classes; expected a value."),
+        (drop("model", "encoder", "init_args", "depth"), "no model.encoder.depth; expected a value."),
+        (drop("data"), "no data; expected a value."),
+    ],
+)
+def test_in_a_config(told, changed, change, line):
+    assert line in told(config=changed(change))
+
+
+@pytest.mark.parametrize("text", ["model: [1,\n  a: b: c\n", "- 1\n- 2\n", "just words"])
+def test_a_config_that_is_none(told, tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    assert len(told(config=path)) < 300
+
+
+def test_a_switched_class_takes_no_arguments_of_the_one_before(conf, tmp_path, capsys):
+    """Lightning-AI/pytorch-lightning#15796: arguments of the class that a config names must not reach another."""
+    arguments = [
+        "fit",
+        "--config",
+        str(conf / "tiny.yaml"),
+        BIAS,
+        "TableBias",
+        f"{BIAS}.num_heads",
+        "2",
+        f"{BIAS}.shape",
+        "[2,2]",
+    ]
+    assert main([*arguments, "--print_config"]) == 0
+    tree = yaml.safe_load(capsys.readouterr().out)
+    assert tree["model"]["encoder"]["init_args"]["bias"] == {
+        "class_path": "vitkit.bias.TableBias",
+        "init_args": {"num_heads": 2, "shape": [2, 2], "std": 0.02},
+    }
+    assert main([*arguments, "--trainer.fast_dev_run", "true", "--trainer.default_root_dir", str(tmp_path)]) == 0
+
+
+def test_a_list_without_a_default_is_an_option(conf, capsys):
+    arguments = ["fit", "--config", str(conf / "tiny.yaml"), "--model.class_weights", "[1,1,1,1,1,1,1,1,1,2]"]
+    augment = ["--data.augment+", "torch.nn.Identity", "--data.augment+", "torch.nn.Flatten", "--data.augment.start_dim", "0"]
+    assert main([*arguments, *augment, "--print_config"]) == 0
+    tree = yaml.safe_load(capsys.readouterr().out)
+    assert tree["model"]["class_weights"][-1] == 2
+    assert [entry["class_path"] for entry in tree["data"]["init_args"]["augment"]] == ["torch.nn.Identity", "torch.nn.Flatten"]
+
+
+def test_a_later_config_and_the_command_line_come_last(conf, tmp_path, capsys):
+    (tmp_path / "later.yaml").write_text("model: {lr: 0.5, weight_decay: 0.25}")
+    arguments = ["fit", "--config", str(conf / "tiny.yaml"), "--config", str(tmp_path / "later.yaml"), "--model.lr", "0.75"]
+    assert main([*arguments, "--print_config"]) == 0
+    model = yaml.safe_load(capsys.readouterr().out)["model"]
+    assert (model["lr"], model["weight_decay"]) == (0.75, 0.25)
+
+
+def test_a_printed_config_is_the_same_config(conf, tmp_path, capsys):
+    assert main(["fit", "--config", str(conf / "tiny.yaml"), "--config", str(conf / "everything.yaml"), "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    (tmp_path / "printed.yaml").write_text(printed)
+    assert main(["fit", "--config", str(tmp_path / "printed.yaml"), "--print_config"]) == 0
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_help_begins_with_an_example_and_tells_of_the_model(command, capsys):
+    assert main([command, "--help"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(f"usage: vitkit {command} --config FILE")
+    assert f"example: vitkit {command} --config configs/image/digits.yaml" in output
+    assert "--model.lr LR" in output
+    assert ("--out OUT" in output) == (command == "predict")
+
+
+def test_the_parser_writes_no_usage_dump(told):
+    assert len(told("--model.encoder.bias.density.lengthscale", "abc")) < 200

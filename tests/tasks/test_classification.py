@@ -1,0 +1,152 @@
+import lightning.pytorch as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+
+from vitkit.data import Digits
+from vitkit.encoder import Classifier
+from vitkit.errors import UsageError
+from vitkit.tasks import AtomicCheckpointIO, ReseedEpochs, load_checkpoint
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers",
+    "ignore:`isinstance.treespec, LeafSpec.` is deprecated",
+    "ignore:You requested to overfit",
+)
+
+
+@pytest.fixture
+def fit(tmp_path):
+    def run(task, data=None, callbacks=(), **options):
+        data = data or Digits(batch_size=256)
+        data.preprocess = task.preprocess
+        settings = {"max_epochs": 1, "accelerator": "cpu", "logger": False, "num_sanity_val_steps": 0} | options
+        trainer = L.Trainer(
+            default_root_dir=tmp_path,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+            callbacks=[ReseedEpochs(0), *callbacks],
+            plugins=[AtomicCheckpointIO()],
+            **settings,
+        )
+        trainer.fit(task, datamodule=data)
+        return trainer
+
+    return run
+
+
+def test_a_task_is_its_classifier(task):
+    made = task()
+    images, keep = torch.rand(2, 1, 8, 8), torch.tensor([[0, 3], [1, 2]])
+    assert isinstance(made.model, Classifier)
+    assert torch.equal(made(images, keep), made.model(images, keep))
+
+
+def test_all_scores_are_logged_and_classes_are_learnt_from_the_data(task, fit):
+    made = task()
+    made.classes = ["?"] * 10
+    trainer = fit(made)
+    names = {f"val/{name}" for name in ("accuracy", "accuracy_macro", "auroc", "ece", "loss")}
+    assert names | {"train/loss"} <= set(trainer.callback_metrics)
+    assert made.classes == [str(digit) for digit in range(10)]
+    assert made.data_name == "Digits"
+
+
+def test_training_fits_a_handful_of_digits(task, fit):
+    torch.manual_seed(0)
+    made = task(lr=5e-3)
+    trainer = fit(made, Digits(batch_size=32), max_epochs=150, overfit_batches=1, limit_val_batches=0)
+    assert trainer.callback_metrics["train/loss"] < 0.1
+
+
+@pytest.mark.parametrize("options", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
+def test_mixing_gives_soft_targets_that_sum_to_one(task, options, monkeypatch):
+    seen = []
+
+    def spy(logits, targets, **_):
+        seen.append(targets)
+        return logits.sum()
+
+    monkeypatch.setattr("vitkit.tasks.classification.cross_entropy", spy)
+    made = task(**options)
+    monkeypatch.setattr(made, "log", lambda *_, **__: None)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        made.training_step((torch.rand(6, 1, 8, 8), torch.arange(6), []), 0)
+    assert all(targets.shape == (6, 10) and torch.allclose(targets.sum(1), torch.ones(6)) for targets in seen)
+    assert any(((targets > 0) & (targets < 1)).any() for targets in seen)
+
+
+def test_class_weights_and_smoothing_reach_the_loss(task, monkeypatch):
+    weights = [float(index + 1) for index in range(10)]
+    made = task(class_weights=weights, label_smoothing=0.1)
+    monkeypatch.setattr(made, "log", lambda *_, **__: None)
+    images, labels = torch.rand(6, 1, 8, 8), torch.arange(6)
+    expected = torch.nn.CrossEntropyLoss(torch.tensor(weights), label_smoothing=0.1)(made(images), labels)
+    assert torch.equal(made.training_step((images, labels, []), 0), expected)
+    assert "class_weights" not in made.state_dict()
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_best_checkpoint_holds_the_averaged_weights(task, fit, tmp_path, decay):
+    class Record(L.Callback):
+        """The average as its definition has it, beside Lightning's."""
+
+        def on_fit_start(self, trainer, pl_module):
+            self.mean = None
+
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            now = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+            before = self.mean or now
+            self.mean = {name: decay * before[name] + (1 - decay) * now[name] for name in now}
+
+    record = Record()
+    keeper = ModelCheckpoint(tmp_path, "best", monitor="val/accuracy", mode="max", save_on_train_epoch_end=True)
+    made = task(lr=5e-3)
+    fit(made, callbacks=[record, EMAWeightAveraging(decay=decay), keeper])
+    loaded = load_checkpoint(tmp_path / "best.ckpt").state_dict()
+    for name, value in record.mean.items():
+        torch.testing.assert_close(loaded[name], value, rtol=1e-5, atol=1e-6)
+    last = torch.load(tmp_path / "best.ckpt", weights_only=True)["current_model_state"]
+    assert any(not torch.equal(last[name], loaded[name]) for name in loaded)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("lr", 0.0),
+        ("weight_decay", -0.1),
+        ("warmup_epochs", -1.0),
+        ("layer_decay", 0.0),
+        ("layer_decay", 1.5),
+        ("label_smoothing", 1.0),
+        ("mixup", -1.0),
+        ("cutmix", -1.0),
+        ("class_weights", [1.0]),
+        ("class_weights", [0.0] * 10),
+        ("class_weights", [-1.0] + [1.0] * 9),
+        ("num_classes", 1),
+    ],
+)
+def test_options_out_of_range_are_named(task, option, value):
+    with pytest.raises(UsageError, match=option):
+        task(**{option: value})
+
+
+def test_data_of_other_classes_is_refused(task, fit):
+    with pytest.raises(UsageError, match=r"Digits has 10 classes; expected 7, as the model has\. Set model\.num_classes to 10"):
+        fit(task(num_classes=7))
+
+
+def test_classes_of_other_names_are_refused_after_training(task, fit):
+    made = task()
+    trainer = fit(made)
+    made.classes = [f"digit {index}" for index in range(10)]
+    with pytest.raises(UsageError, match="expected those the model was trained for: digit 0"):
+        trainer.test(made, datamodule=trainer.datamodule, verbose=False)
+
+
+def test_an_endless_training_is_refused(task, fit):
+    with pytest.raises(UsageError, match="max_epochs=-1"):
+        fit(task(), max_epochs=-1)

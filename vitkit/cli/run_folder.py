@@ -1,0 +1,47 @@
+"""What a training leaves in its folder, besides checkpoints and logs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from vitkit.cli.say import remark, say
+from vitkit.files import replacing
+
+
+class RunFolder(L.Callback):
+    """Write the config and the splits when training starts, and say what was reached when it ends.
+
+    Args:
+        folder: The run's folder.
+        config: The whole configuration, as YAML.
+        best: The callback that keeps the best checkpoint.
+    """
+
+    def __init__(self, folder: Path, config: str, best: ModelCheckpoint) -> None:
+        self.folder, self.config, self.best = folder, config, best
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write config.yaml and splits.json."""
+        if not trainer.is_global_zero:
+            return
+        if trainer.ckpt_path is None and (self.folder / "last.ckpt").exists():
+            remark(f"{self.folder} holds an earlier run, which this one overwrites; --name gives another folder")
+        write(self.folder / "config.yaml", self.config)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        write(self.folder / "splits.json", json.dumps(data.splits(), indent=1))
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say what was reached, where it is, and what to do with it."""
+        if not trainer.is_global_zero or self.best.best_model_score is None:
+            return
+        say(f"best {self.best.monitor}: {float(self.best.best_model_score):.4f}, kept in {self.best.best_model_path}")
+        say(f"how does it break? vitkit evaluate {self.best.best_model_path} --suite quick --out {self.folder / 'robustness'}")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

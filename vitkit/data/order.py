@@ -1,0 +1,33 @@
+"""The order of training, from the seed and the epoch alone."""
+
+from collections.abc import Iterator
+
+from torch.utils.data import DataLoader, DistributedSampler
+
+from vitkit.data.part import Images
+from vitkit.data.sample import Batch, Sample
+
+
+class EpochOrder(DistributedSampler[Sample]):
+    """A permutation for each (seed, epoch), which also tells the images which epoch it is.
+
+    Lightning calls :meth:`set_epoch` before every epoch, and after a resume.
+    """
+
+    dataset: Images
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order, and the augmentation, of an epoch."""
+        super().set_epoch(epoch)
+        self.dataset.epoch = epoch
+
+
+class EpochLoader(DataLoader[Sample]):
+    """A loader that starts its workers when the first batch is asked for.
+
+    Lightning makes the iterator of a run's first epoch before it knows, on a resume, which epoch that is; workers started there
+    would follow another epoch's order.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator, which DataLoader's own type does not foresee
+        yield from super().__iter__()

@@ -1,0 +1,146 @@
+"""One split of a data set: where its pictures are, and what becomes of each on its way to the model."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as tv
+
+from vitkit.data.sample import Sample
+from vitkit.errors import UsageError
+from vitkit.preprocess import Preprocess
+
+
+def _nothing() -> Iterable[bytes]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split as it is stored.
+
+    Args:
+        read: Index to picture: a PIL image of mode L or RGB, or a tensor (channels, *size) with values in [0, 1].
+        labels: Class of each picture, -1 if unknown.
+        ids: Name of each picture.
+        content: What a fingerprint should cover besides ids and labels, where that is cheap to read.
+    """
+
+    read: Callable[[int], Image.Image | Tensor]
+    labels: Sequence[int]
+    ids: Sequence[str]
+    content: Callable[[], Iterable[bytes]] = _nothing
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a data set was found to hold.
+
+    Args:
+        source: The file, folder or set, to be named in errors.
+        classes: Names of the classes.
+        channels: Channels of a picture as it is stored.
+        ndim: Axes of a picture.
+        parts: How to load each split that there is.
+        remedy: What to do where a split is asked for that there is not; ``SPLIT`` stands for its name.
+    """
+
+    source: str
+    classes: list[str]
+    channels: int
+    ndim: int
+    parts: Mapping[str, Callable[[], Part]]
+    remedy: str
+
+
+def array_part(images: UInt8[Tensor, "count channels *size"], labels: Sequence[int], ids: Sequence[str], full: int = 255) -> Part:
+    """A split whose pictures lie in memory, as bytes of which ``full`` is full intensity.
+
+    They are kept in a tensor because worker processes then share it, whether they are forked or spawned.
+    """
+    return Part(partial(_scaled, images, full), labels, ids, partial(_bytes, images))
+
+
+def _scaled(images: Tensor, full: int, index: int) -> Tensor:
+    return images[index].float().contiguous() / full
+
+
+def _bytes(images: Tensor) -> Iterator[bytes]:
+    yield str(tuple(images.shape)).encode()
+    for image in images:
+        yield image.numpy().tobytes()
+
+
+class Images(Dataset[Sample]):
+    """A split as a model sees it: every picture at the model's size and with its channels, values in [0, 1].
+
+    Args:
+        part: The split as it is stored.
+        channels: Channels that every sample gets; grey is repeated, colour becomes its luma.
+        preprocess: The model's; None leaves the pictures' size as it is.
+        augment: Transforms of an image tensor with values in [0, 1] that keep its shape. What they draw from torch's global
+            generator depends on (seed, epoch, id of the sample) alone: neither on the order nor on the number of workers.
+        seed: Seed of the augmentation.
+    """
+
+    def __init__(
+        self, part: Part, channels: int, preprocess: Preprocess | None = None, augment: Sequence[nn.Module] = (), seed: int = 0
+    ) -> None:
+        self.part, self.channels, self.preprocess, self.augment, self.seed = part, channels, preprocess, list(augment), seed
+        self.epoch = 0
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """Class of each picture."""
+        return self.part.labels
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Name of each picture."""
+        return self.part.ids
+
+    def __len__(self) -> int:
+        return len(self.part.ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, name = self._image(self.part.read(index)), self.part.ids[index]
+        return Sample(self._augmented(image, name) if self.augment else image, int(self.part.labels[index]), name)
+
+    def _image(self, picture: Image.Image | Tensor) -> Float[Tensor, "channels *size"]:
+        if isinstance(picture, Tensor):
+            picture = _with_channels(picture, self.channels)
+        if self.preprocess is not None:
+            return self.preprocess(picture)
+        if isinstance(picture, Tensor):
+            return picture
+        return tv.pil_to_tensor(picture.convert("L" if self.channels == 1 else "RGB")) / 255
+
+    def _augmented(self, image: Tensor, name: str) -> Tensor:
+        shape = image.shape
+        with torch.random.fork_rng(devices=[]):
+            digest = blake2b(f"{self.seed}/{self.epoch}/{name}".encode(), digest_size=8).digest()
+            # Not torch.manual_seed, which would reset an accelerator's generator too, and with it the model's dropout.
+            torch.default_generator.manual_seed(int.from_bytes(digest, "little"))
+            for transform in self.augment:
+                image = transform(image)
+        if image.shape != shape:
+            raise UsageError(
+                f"data.augment turned an image of shape {tuple(shape)} into one of {tuple(image.shape)}",
+                "transforms that keep the shape, for they come after the picture was brought to the model's size",
+                f"Give the cropping transform the size {list(shape[1:])}.",
+            )
+        return image.clamp(0, 1)
+
+
+def _with_channels(image: Tensor, channels: int) -> Tensor:
+    if image.shape[0] == channels:
+        return image
+    if image.shape[0] == 1:
+        return image.expand(channels, *image.shape[1:]).contiguous()
+    return tv.rgb_to_grayscale(image)

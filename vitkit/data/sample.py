@@ -1,0 +1,50 @@
+"""One picture with its label and name, and a batch of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vitkit.errors import DataError
+
+
+class Sample(NamedTuple):
+    """A picture ``(channels, *size)`` with values in [0, 1], the index of its class (-1 if unknown), and a lasting name."""
+
+    image: Float[Tensor, "channels *size"]
+    label: int
+    id: str
+
+
+class Batch(NamedTuple):
+    """Samples stacked: the fields of :class:`Sample`, each with a first axis."""
+
+    image: Float[Tensor, "batch channels *size"]
+    label: Int[Tensor, " batch"]
+    id: list[str]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples into a batch.
+
+    Raises:
+        DataError: Pictures of different sizes.
+
+    >>> collate([Sample(torch.zeros(1, 8, 8), 3, "a.png"), Sample(torch.ones(1, 8, 8), 5, "b.png")]).label
+    tensor([3, 5])
+    """
+    first = samples[0]
+    for sample in samples:
+        if sample.image.shape != first.image.shape:
+            raise DataError(
+                f"{first.id} is an image of shape {tuple(first.image.shape)} and {sample.id} one of {tuple(sample.image.shape)}",
+                "one shape in a batch",
+                "Set data.preprocess, which brings every picture to one size; without it pictures stay as they are.",
+            )
+    return Batch(
+        torch.stack([sample.image for sample in samples]),
+        torch.tensor([sample.label for sample in samples]),
+        [sample.id for sample in samples],
+    )

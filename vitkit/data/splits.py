@@ -1,0 +1,61 @@
+"""Stratified splits that are the same on every machine and in every version of every library."""
+
+from collections.abc import Hashable, Sequence
+from hashlib import sha256
+from itertools import accumulate, pairwise
+from math import floor, isclose
+
+from vitkit.errors import DataError, UsageError
+
+
+def stratified(ids: Sequence[str], labels: Sequence[Hashable], fractions: Sequence[float], seed: int) -> list[list[int]]:
+    """Indices of each part, such that every class is shared out in the same proportions.
+
+    Within a class, samples are ordered by the hash of (seed, id); no random generator, and no order of the files, has a say.
+
+    Args:
+        ids: Name of each sample.
+        labels: Class of each sample.
+        fractions: Share of each part; they add up to 1.
+        seed: Seed of the split, which is not the seed of training.
+
+    Returns:
+        One ascending list of indices per part: disjoint, and together all of them.
+
+    Raises:
+        UsageError: Fractions that are negative or do not add up to 1.
+        DataError: A class with fewer samples than there are parts.
+
+    >>> stratified(["a", "b", "c", "d"], [0, 0, 1, 1], (0.5, 0.5), seed=0)
+    [[1, 2], [0, 3]]
+    """
+    if min(fractions, default=-1) < 0 or not isclose(sum(fractions), 1, abs_tol=1e-6):
+        raise UsageError(f"fractions {tuple(fractions)}", "shares in [0, 1] that add up to 1", "Correct the data's fractions.")
+    members: dict[Hashable, list[int]] = {}
+    for index, label in enumerate(labels):
+        members.setdefault(label, []).append(index)
+    parts: list[list[int]] = [[] for _ in fractions]
+    for label, indices in members.items():
+        counts = _counts(len(indices), fractions)
+        if any(count < 1 for count, fraction in zip(counts, fractions, strict=True) if fraction):
+            raise DataError(
+                f"class {label} has {len(indices)} samples",
+                f"at least one for each part of a split into {', '.join(f'{fraction:.3g}' for fraction in fractions)}",
+                "Add samples to it, or leave the class out.",
+            )
+        indices.sort(key=lambda index: sha256(f"{seed}/{ids[index]}".encode()).digest())
+        for part, (start, stop) in zip(parts, pairwise([0, *accumulate(counts)]), strict=True):
+            part.extend(indices[start:stop])
+    return [sorted(part) for part in parts]
+
+
+def _counts(total: int, fractions: Sequence[float]) -> list[int]:
+    """Samples for each part: rounded shares, but one at least for each that is not zero, as far as there are enough."""
+    ends = [floor(total * share + 0.5) for share in accumulate(fractions)]
+    ends[-1] = total
+    counts = [stop - start for start, stop in pairwise([0, *ends])]
+    for index, fraction in enumerate(fractions):
+        if fraction and not counts[index] and max(counts) > 1:
+            counts[counts.index(max(counts))] -= 1
+            counts[index] += 1
+    return counts

@@ -1,0 +1,11 @@
+"""The suites that come with vitkit."""
+
+from pathlib import Path
+
+
+def bundled_suites() -> dict[str, Path]:
+    """Name and file of every suite in ``configs/suites``, of the installed package or of the checkout."""
+    package = Path(__file__).parents[1]
+    folders = [package / "configs" / "suites", package.parent / "configs" / "suites"]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}

@@ -1,0 +1,192 @@
+"""The samples of a loader: checked, identified, and cut into chunks of one fixed size."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vitkit.errors import DataError, UsageError
+
+_LOOKED_AT = 1024  # values of an image that go into the fingerprint, spread over it
+
+
+class Batch(NamedTuple):
+    """Images in [0, 1], labels and ids."""
+
+    images: Float[Tensor, "batch channels *size"]
+    labels: Int[Tensor, " batch"]
+    ids: list[str]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What is known of the samples after they were all seen once.
+
+    Args:
+        n: Samples.
+        size: Shape of an image, (channels, *space).
+        classes: The highest label plus one.
+        fingerprint: Hash of ids, labels and pixels, in their order.
+    """
+
+    n: int
+    size: tuple[int, ...]
+    classes: int
+    fingerprint: str
+
+
+class Fingerprint:
+    """Hash over samples in their order, however they are batched."""
+
+    def __init__(self) -> None:
+        self._hash, self.n = sha256(), 0
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch."""
+        values = batch.images.flatten(1)
+        seen = values[:, :: max(1, values.shape[1] // _LOOKED_AT)].float().cpu().contiguous().numpy()
+        for sample, label, row in zip(batch.ids, batch.labels.tolist(), seen, strict=True):
+            self._hash.update(repr((sample, label)).encode())
+            self._hash.update(row.tobytes())
+        self.n += len(batch.ids)
+
+    def __str__(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+def batches(loader: Iterable[Any]) -> Iterator[Batch]:
+    """The batches of a loader.
+
+    Args:
+        loader: Yields batches with the attributes or keys ``image``, ``label`` and ``id``, or tuples that begin with images and
+            labels, whose ids are then their running numbers.
+
+    Raises:
+        UsageError: It yields something else.
+    """
+    start = 0
+    for item in loader:
+        batch = _batch(item, start)
+        start += len(batch.ids)
+        yield batch
+
+
+def _batch(item: Any, start: int) -> Batch:
+    if isinstance(item, Mapping):
+        images, labels, ids = item.get("image"), item.get("label"), item.get("id")
+    elif hasattr(item, "image") and hasattr(item, "label"):
+        images, labels, ids = item.image, item.label, getattr(item, "id", None)
+    elif isinstance(item, (tuple, list)) and len(item) >= 2:
+        images, labels, ids = item[0], item[1], None
+    else:
+        images = labels = ids = None
+    if not isinstance(images, Tensor) or labels is None:
+        raise UsageError(
+            f"the loader yields {type(item).__name__}",
+            "batches with image, label and id, or tuples of images and labels",
+            "Wrap the data set in a DataLoader that yields these.",
+        )
+    labels = torch.as_tensor(labels).to("cpu", torch.int64).flatten()
+    ids = [str(start + index) for index in range(len(images))] if ids is None else [str(sample) for sample in ids]
+    if not len(images) == len(labels) == len(ids):
+        raise UsageError(
+            f"a batch of {len(images)} images, {len(labels)} labels and {len(ids)} ids",
+            "as many of each",
+            "Check the collate function.",
+        )
+    return Batch(images, labels, ids)
+
+
+def scan(loader: Iterable[Any]) -> Stream:
+    """Go through all samples once, without a model, and refuse those that no model should see.
+
+    Raises:
+        UsageError: There is none, or the loader yields something else.
+        DataError: Images that are not finite, not in [0, 1], not floating point or not of one shape; labels below zero.
+    """
+    fingerprint, size, classes = Fingerprint(), None, 0
+    for images, labels, ids in batches(loader):
+        if not images.is_floating_point() or images.ndim < 3:
+            raise DataError(
+                f"images of type {images.dtype} and shape {tuple(images.shape)}",
+                "floating point, (batch, channels, *space)",
+                "Convert them to float and divide by 255.",
+            )
+        size = size or tuple(images.shape[1:])
+        if tuple(images.shape[1:]) != size:
+            raise DataError(
+                f"images of shape {tuple(images.shape[1:])} after {size}",
+                "one shape",
+                "Resize them all to the model's preprocess.size.",
+            )
+        flat = images.flatten(1)
+        # A comparison with NaN is false, so this also finds what is not finite.
+        wrong = ~((flat >= 0) & (flat <= 1)).all(1)
+        if wrong.any():
+            index = int(wrong.nonzero()[0])
+            raise DataError(
+                f"image {ids[index]} with values from {flat[index].min():.4g} to {flat[index].max():.4g}",
+                "finite values in [0, 1]",
+                "Give images before normalisation; the model normalises them itself.",
+            )
+        if labels.min() < 0:
+            index = int(labels.argmin())
+            raise DataError(
+                f"image {ids[index]} with the label {int(labels[index])}", "a class from 0", "Evaluate a labelled split."
+            )
+        classes = max(classes, int(labels.max()) + 1)
+        fingerprint.update(Batch(images, labels, ids))
+    if size is None:
+        raise UsageError("no samples", "at least one", "Give a split that is not empty.")
+    return Stream(fingerprint.n, size, classes, str(fingerprint))
+
+
+def chunks(loader: Iterable[Any], length: int, expected: Stream) -> Iterator[tuple[Batch, int]]:
+    """The samples in chunks of one length, whatever the loader's batches; the last is filled up by repeating its last sample.
+
+    A matrix product is summed in another order for another number of rows. Only because every call of the model has the same
+    shape are its results the same to the last bit for every batch size.
+
+    Args:
+        loader: As for :func:`batches`.
+        length: Samples in a chunk.
+        expected: What :func:`scan` found.
+
+    Yields:
+        A chunk, and how many of its samples are no repetition.
+
+    Raises:
+        UsageError: The loader yields other samples than before.
+    """
+    fingerprint = Fingerprint()
+    waiting: list[Batch] = []
+    for batch in batches(loader):
+        fingerprint.update(batch)
+        waiting.append(batch)
+        while sum(len(part.ids) for part in waiting) >= length:
+            joined = _join(waiting)
+            yield Batch(joined.images[:length], joined.labels[:length], joined.ids[:length]), length
+            rest = Batch(joined.images[length:], joined.labels[length:], joined.ids[length:])
+            waiting = [rest] if rest.ids else []
+    if waiting:
+        joined = _join(waiting)
+        index = torch.arange(length).clamp(max=len(joined.ids) - 1)
+        place = index.to(joined.images.device)
+        yield Batch(joined.images[place], joined.labels[index], [joined.ids[i] for i in index]), len(joined.ids)
+    if str(fingerprint) != expected.fingerprint:
+        raise UsageError(
+            f"a loader of {expected.n} samples in one pass, and of {fingerprint.n}, or others, or another order in the next",
+            "the same samples in every pass",
+            "Use a DataLoader with shuffle=False over data without random augmentation, and no generator.",
+        )
+
+
+def _join(parts: list[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    ids = [sample for part in parts for sample in part.ids]
+    return Batch(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]), ids)

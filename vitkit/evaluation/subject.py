@@ -1,0 +1,142 @@
+"""The model under evaluation: any callable from images in [0, 1] to logits."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vitkit.errors import UsageError
+from vitkit.evaluation.condition import Context
+from vitkit.evaluation.stream import Stream
+from vitkit.grid import Grid
+from vitkit.preprocess import Preprocess
+
+
+class Subject:
+    """A model with what an evaluation wants to know of it.
+
+    Args:
+        model: ``model(images) -> logits``. It may carry ``preprocess``, ``num_classes``, ``classes`` and ``random_weights``;
+            tokens can be removed if it has ``grid(size)`` and takes ``keep``.
+        device: Where to run it; a module is moved there. If not given, a module stays where it is, and a function gets images on
+            the CPU.
+    """
+
+    def __init__(self, model: Callable[..., Any], device: torch.device | str | None = None) -> None:
+        self.model = model
+        self.module = model if isinstance(model, nn.Module) else None
+        if self.module is not None and device is not None:
+            self.module.to(device)
+        tensors = [] if self.module is None else [*self.module.parameters(), *self.module.buffers()]
+        self.device = torch.device(device or (tensors[0].device if tensors else "cpu"))
+        preprocess = getattr(model, "preprocess", None)
+        self.preprocess = preprocess if isinstance(preprocess, Preprocess) else None
+        self.classes: list[str] | None = getattr(model, "classes", None)
+        self.num_classes: int | None = getattr(model, "num_classes", None)
+        self.random_weights = bool(getattr(model, "random_weights", False))
+        self.parameters = 0 if self.module is None else sum(parameter.numel() for parameter in self.module.parameters())
+
+    def check_fit(self, stream: Stream, classes: list[str]) -> None:
+        """Refuse data that is not for this model.
+
+        Args:
+            stream: The data.
+            classes: Its classes; empty if they have no names.
+
+        Raises:
+            UsageError: Other channels than the model's preprocess, other classes than the model's, or labels that are none.
+        """
+        remedy = "Evaluate on the data that the model is for."
+        if self.preprocess is not None and self.preprocess.channels != stream.size[0]:
+            raise UsageError(
+                f"images of {stream.size[0]} channels", f"{self.preprocess.channels}, as the model's preprocess says", remedy
+            )
+        if classes and stream.classes > len(classes):
+            raise UsageError(
+                f"a label {stream.classes - 1}", f"less than the {len(classes)} classes of the data", "Mend the labels."
+            )
+        if classes and self.classes and self.classes != classes and sorted(self.classes) == sorted(classes):
+            raise UsageError(
+                f"classes in the order {classes}", f"the model's order, {self.classes}", "Reorder the data's classes."
+            )
+        if classes and self.num_classes and len(classes) != self.num_classes:
+            raise UsageError(f"data of {len(classes)} classes for a model of {self.num_classes}", "the same number", remedy)
+        if self.num_classes and stream.classes > self.num_classes:
+            raise UsageError(
+                f"a label {stream.classes - 1} for a model of {self.num_classes} classes", "labels below that", remedy
+            )
+
+    def context(self, size: tuple[int, ...], seed: int) -> Context:
+        """What conditions may know of the model, for images of a size without channels."""
+        if getattr(self.model, "grid", None) is None:
+            return Context(seed=seed, no_removal="the model has no tokens that could be removed: no grid(size)")
+        try:
+            grid: Grid | None = self.model.grid(size)  # type: ignore[attr-defined]
+        except UsageError as error:
+            return Context(seed=seed, no_removal=f"the model has no grid of tokens for this size: {error}")
+        takes = inspect.signature(self.model if self.module is None else self.module.forward).parameters
+        reason = None if "keep" in takes else "the model cannot remove tokens: it does not take keep"
+        return Context(seed=seed, grid=grid, no_removal=reason)
+
+    def fingerprint(self) -> str:
+        """Hash of a module's classes, arguments and weights; of the name alone for what is no module."""
+        digest = sha256()
+        if self.module is None:
+            named = self.model if hasattr(self.model, "__qualname__") else type(self.model)
+            digest.update(f"{named.__module__}.{named.__qualname__}".encode())
+            return f"sha256:{digest.hexdigest()}"
+        for name, module in self.module.named_modules():
+            arguments = json.dumps(getattr(module, "_recipe_arguments", None), default=lambda value: type(value).__qualname__)
+            digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__} {arguments}\n".encode())
+        for name, value in self.module.state_dict().items():
+            if isinstance(value, Tensor):
+                digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode and no gradients, and every module's own mode again afterwards."""
+        modes = [] if self.module is None else [(module, module.training) for module in self.module.modules()]
+        try:
+            if self.module is not None:
+                self.module.eval()
+            with torch.inference_mode():
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def __call__(
+        self, images: Float[Tensor, "batch channels *size"], keep: Int[Tensor, "batch kept"] | None = None
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits in float32 or more, on the CPU.
+
+        Raises:
+            UsageError: The model returns anything but finite logits of shape (batch, classes), of as many classes as it says.
+        """
+        logits = self.model(images) if keep is None else self.model(images, keep=keep)
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            kind = f"a tensor of {logits.dtype}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            raise UsageError(
+                f"a model that returns {kind}", "a tensor of logits", "Wrap it in a function that returns the logits."
+            )
+        wanted = self.num_classes or (logits.shape[1] if logits.ndim == 2 else 2)
+        if tuple(logits.shape) != (len(images), wanted) or wanted < 2:
+            raise UsageError(
+                f"logits of shape {tuple(logits.shape)} for {len(images)} images",
+                f"({len(images)}, {wanted})" if self.num_classes else f"({len(images)}, classes), two or more",
+                "Check the model's head; a binary model needs two logits.",
+            )
+        self.num_classes = wanted
+        if not logits.isfinite().all():
+            raise UsageError(
+                "logits that are not finite", "numbers", "Check the weights, and whether the model overflows in half precision."
+            )
+        return logits.cpu() if logits.dtype == torch.float64 else logits.float().cpu()

@@ -1,0 +1,171 @@
+"""A suite: a named list of conditions, from a file or from code."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vitkit.errors import UsageError
+from vitkit.evaluation.bundled import bundled_suites
+from vitkit.evaluation.condition import Clean, Condition, check_name
+from vitkit.recipe import recipe
+
+
+class Suite:
+    """What is to be done to the images: the clean pass always, then each condition at each of its severities.
+
+    Args:
+        name: Name in the results.
+        conditions: At least one, and no two with the same id at a severity.
+        threshold: Accuracy of which the results say where each curve falls below it.
+
+    Raises:
+        UsageError: No condition, one that is none, two of the same name, or a threshold that is no share.
+
+    >>> from vitkit.evaluation import Gamma
+    >>> suite = Suite("mine", [Gamma([0.5, 2.0])])
+    >>> [condition.id(severity) for condition, severity in suite]
+    ['clean/0', 'brightness.gamma/0.5', 'brightness.gamma/2']
+    """
+
+    def __init__(self, name: str, conditions: Sequence[Condition], threshold: float = 0.8) -> None:
+        if not conditions:
+            raise UsageError(
+                f"conditions: suite {name!r} has none", "at least one", "Add one, e.g. vitkit.evaluation.RandomOcclusion."
+            )
+        if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold < 1:
+            raise UsageError(f"threshold: {threshold!r}", "an accuracy between 0 and 1", "Use e.g. 0.8.")
+        self.name, self.conditions, self.threshold = check_name(name), list(conditions), float(threshold)
+        seen: set[str] = {Clean().id(0.0)}
+        for index, condition in enumerate(self.conditions):
+            if not isinstance(condition, Condition):
+                raise UsageError(
+                    f"conditions[{index}]: a {type(condition).__name__}", "a Condition", "Let the class inherit Condition."
+                )
+            check_name(condition.suite)
+            check_name(condition.name)
+            for severity in condition.severities:
+                if condition.id(severity) in seen:
+                    raise UsageError(
+                        f"conditions[{index}]: {condition.id(severity)} for the second time",
+                        "every condition once",
+                        "Remove one, or give one of them a name of its own.",
+                    )
+                seen.add(condition.id(severity))
+
+    def __iter__(self) -> Iterator[tuple[Condition, float]]:
+        """Each condition at each severity, the clean pass first."""
+        yield Clean(), 0.0
+        for condition in self.conditions:
+            for severity in condition.severities:
+                yield condition, float(severity)
+
+    def __len__(self) -> int:
+        return 1 + sum(len(condition.severities) for condition in self.conditions)
+
+    def config(self) -> dict[str, Any]:
+        """The suite as the plain tree that a YAML file holds."""
+        return {
+            "name": self.name,
+            "threshold": self.threshold,
+            "conditions": [recipe(condition) for condition in self.conditions],
+        }
+
+    @classmethod
+    def load(cls, name: str | Path) -> "Suite":
+        """A suite by the name of one that comes with vitkit, or by the path of a YAML file.
+
+        Raises:
+            UsageError: Neither is there, or the file holds no suite.
+
+        >>> len(Suite.load("quick"))
+        43
+        """
+        if Path(name).suffix in (".yaml", ".yml"):
+            return cls.from_yaml(name)
+        suites = bundled_suites()
+        if str(name) not in suites:
+            raise UsageError(f"suite {str(name)!r}", f"a .yaml file, or one of {', '.join(suites)}", "Choose one of these.")
+        return cls.from_yaml(suites[str(name)])
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> "Suite":
+        """A suite from a file.
+
+        .. code-block:: yaml
+
+            name: mine
+            threshold: 0.8
+            conditions:
+              - class_path: vitkit.evaluation.RandomOcclusion
+                init_args: {mode: painted, ratios: [0.25, 0.5], fill: mean}
+
+        Raises:
+            UsageError: No such file, or something in it is wrong; the message names the file and the key.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise UsageError(
+                f"no file {path}", "a suite in YAML", f"Use one that comes with vitkit: {', '.join(bundled_suites())}."
+            )
+        try:
+            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is no YAML ({' '.join(str(error).split())})", "a suite", "Mend the file.") from error
+        try:
+            return cls._from_tree(tree)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.found}", error.expected, error.remedy) from error
+
+    @classmethod
+    def _from_tree(cls, tree: Any) -> "Suite":
+        _check_keys(tree, "the file", required={"name", "conditions"}, optional={"threshold"})
+        if not isinstance(tree["conditions"], list):
+            raise UsageError(f"conditions: {tree['conditions']!r:.60}", "a list", "Begin every condition with a dash.")
+        return cls(
+            **{**tree, "conditions": [_condition(item, f"conditions[{index}]") for index, item in enumerate(tree["conditions"])]}
+        )
+
+
+def _check_keys(tree: Any, where: str, required: set[str], optional: set[str]) -> None:
+    if not isinstance(tree, dict):
+        raise UsageError(
+            f"{where}: {tree!r:.60}", f"a mapping with {', '.join(sorted(required | optional))}", "Write key: value."
+        )
+    keys = {str(key) for key in tree}
+    if unknown := keys - required - optional:
+        allowed = ", ".join(sorted(required | optional))
+        raise UsageError(f"{where}: unknown key {', '.join(sorted(unknown))}", f"keys among {allowed}", "Remove or rename it.")
+    if missing := required - keys:
+        raise UsageError(f"{where}: no {', '.join(sorted(missing))}", "every key that is needed", "Add it.")
+
+
+def _condition(tree: Any, where: str) -> Condition:
+    _check_keys(tree, where, required={"class_path"}, optional={"init_args"})
+    kind = _find(tree["class_path"], f"{where}.class_path")
+    arguments = tree.get("init_args") or {}
+    parameters = inspect.signature(kind).parameters.values()
+    required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+    _check_keys(arguments, f"{where}.init_args", required, {parameter.name for parameter in parameters} - required)
+    try:
+        return kind(**arguments)
+    except UsageError as error:
+        raise UsageError(f"{where}.init_args.{error.found}", error.expected, error.remedy) from error
+
+
+def _find(path: Any, where: str) -> type[Condition]:
+    module, _, name = str(path).rpartition(".")
+    try:
+        found = getattr(import_module(module), name, None) if module else None
+    except ImportError:
+        found = None
+    if not (isinstance(found, type) and issubclass(found, Condition)) or inspect.isabstract(found):
+        raise UsageError(
+            f"{where}: {path}",
+            "a class that inherits vitkit.evaluation.Condition, such as vitkit.evaluation.RandomOcclusion",
+            "See vitkit ls suites, and check that your own module can be imported from here.",
+        )
+    return found

@@ -1,0 +1,140 @@
+"""Checkpoints: written whole or not at all, read without running code."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+
+from vitkit.backbones import check_fit, read_file
+from vitkit.errors import CheckpointError, UsageError
+from vitkit.files import replacing
+from vitkit.recipe import build
+
+if TYPE_CHECKING:
+    from vitkit.tasks.classification import ClassificationTask
+
+SCHEMA = 1
+"""Version of ``checkpoint["vitkit"]``."""
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's way to a file: a checkpoint appears under its name once all of it is on the disk, and reading runs no code."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
+        """Write a checkpoint beside its name, then rename it.
+
+        Raises:
+            CheckpointError: It could not be written, for want of space or otherwise. What stood there before is as it was.
+        """
+        path = Path(path)
+        try:
+            with replacing(path) as temporary:
+                torch.save(checkpoint, temporary)
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError when the disk is full
+            kept = "; the one before it is intact" if path.exists() else ""
+            raise CheckpointError(
+                f"the checkpoint {path} could not be written ({_cause(error)}){kept}",
+                f"a writable folder with about {_megabytes(checkpoint)} MB free",
+                "Free some space or choose another folder, then resume with --ckpt_path and the last checkpoint.",
+            ) from error
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint as :func:`read_checkpoint` does, whatever ``weights_only`` says."""
+        return read_checkpoint(path)
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Delete a checkpoint that is not among the best any more."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU.
+
+    Raises:
+        UsageError: No such file.
+        CheckpointError: A file that is truncated, is a pickle with code in it, or is no checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no checkpoint at {path}", "a .ckpt file", "Check the path; `vitkit fit` says where it saves.")
+    content = read_file(path)
+    if not (isinstance(content, dict) and isinstance(content.get("state_dict"), Mapping)):
+        raise CheckpointError(
+            f"{path} is not a checkpoint of a training run",
+            "a dict with state_dict",
+            "Give weights alone as model.weights, not as ckpt_path.",
+        )
+    return content
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> "ClassificationTask":
+    """The model of a checkpoint, made as the checkpoint says and with its weights, in evaluation mode.
+
+    Raises:
+        UsageError: No such file.
+        CheckpointError: A file that cannot be read, that was not written by vitkit or by a later version of it, or whose weights
+            do not fit its own description.
+    """
+    checkpoint = read_checkpoint(path)
+    about = checkpoint.get("vitkit")
+    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+        found = f"was written by vitkit {about.get('version')}" if isinstance(about, dict) else "does not say what its model is"
+        raise CheckpointError(
+            f"{path} {found}", f"a checkpoint of vitkit's, schema {SCHEMA}", "Use the version of vitkit that wrote it."
+        )
+    task: ClassificationTask = build(about["task"])
+    restore(task, checkpoint, path)
+    return task.eval()
+
+
+def restore(task: "ClassificationTask", checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Put a checkpoint's weights into a task, all or none.
+
+    Raises:
+        CheckpointError: Weights for another architecture or another number of classes; the message names what differs.
+    """
+    require_fit(task, checkpoint, path)
+    task.load_state_dict(checkpoint["state_dict"])
+    task.recall(checkpoint)
+
+
+def require_fit(task: "ClassificationTask", checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Check that a checkpoint's weights are those of this task's model.
+
+    Raises:
+        CheckpointError: They are not; the message names what differs.
+    """
+    remedy = "Give the config that it was trained with, or start from the part that fits with model.weights."
+    check_fit(checkpoint["state_dict"], task.state_dict(), os.fspath(path), task.num_classes, remedy)
+
+
+def _cause(error: BaseException) -> str:
+    """The operating system's own words, which torch's writer may have buried."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _megabytes(tree: Any) -> int:
+    """Size of all tensors in a tree, rounded up."""
+
+    def size(item: Any) -> int:
+        match item:
+            case torch.Tensor():
+                return item.nbytes
+            case Mapping():
+                return sum(size(value) for value in item.values())
+            case list() | tuple():
+                return sum(size(value) for value in item)
+            case _:
+                return 0
+
+    return -(-size(tree) // 1_000_000)

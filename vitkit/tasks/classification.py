@@ -1,0 +1,258 @@
+"""Training a classifier."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from jaxtyping import Float, Int
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+import vitkit
+from vitkit.encoder import Classifier, Encoder
+from vitkit.errors import UsageError
+from vitkit.grid import Grid
+from vitkit.preprocess import Preprocess
+from vitkit.recipe import Recorded, recipe
+from vitkit.tasks.checkpoint import SCHEMA, require_fit
+from vitkit.tasks.optimiser import parameter_groups, warmup_cosine
+from vitkit.tasks.scores import Scores
+from vitkit.tasks.warm_start import warm_start
+
+log = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor, list[str]]
+"""Images in [0, 1], labels, and the samples' names."""
+
+
+class ClassificationTask(L.LightningModule, Recorded):
+    """Train a classifier with AdamW, a linear warm-up and a cosine decay; score it by accuracy, AUROC and calibration error.
+
+    Called with images it gives logits, so a trained task is a model that can be evaluated.
+
+    Args:
+        encoder: The encoder.
+        num_classes: Number of classes.
+        preprocess: Size and normalisation of the images; travels with the checkpoint.
+        lr: Peak learning rate.
+        weight_decay: AdamW's decay of matrices; norms, offsets, biases, positions and scales do not decay.
+        warmup_epochs: Epochs over which the learning rate rises; need not be whole.
+        layer_decay: Factor on the learning rate from one block to the one below it; 1 for one rate everywhere.
+        label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
+        mixup: Alpha of the Beta distribution that mixup draws from; 0 for no mixup.
+        cutmix: The same for cutmix. With both, a coin is tossed for every batch. In a volume the cut runs through its depth.
+        class_weights: Weight of each class in the training loss; equal if not given.
+        weights: File of weights to start from, as far as they fit; a head for other classes is replaced.
+
+    Raises:
+        UsageError: An option outside its range, or not one weight per class.
+        CheckpointError: Weights to start from of which nothing fits.
+
+    >>> from vitkit.embedding import PatchEmbed
+    >>> encoder = Encoder(PatchEmbed(ndim=2, patch_size=2, in_chans=1, dim=32), depth=1, num_heads=2)
+    >>> task = ClassificationTask(encoder, num_classes=10, preprocess=Preprocess(size=(8, 8)))
+    >>> task(torch.rand(4, 1, 8, 8)).shape
+    torch.Size([4, 10])
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        num_classes: int,
+        preprocess: Preprocess,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        warmup_epochs: float = 1.0,
+        layer_decay: float = 1.0,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        class_weights: list[float] | None = None,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        _check_range("lr", lr, lr > 0, "a positive number")
+        _check_range("weight_decay", weight_decay, weight_decay >= 0, "a number not below 0")
+        _check_range("warmup_epochs", warmup_epochs, warmup_epochs >= 0, "a number not below 0")
+        _check_range("layer_decay", layer_decay, 0 < layer_decay <= 1, "a factor in (0, 1]")
+        _check_range("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "a share in [0, 1)")
+        _check_range("mixup", mixup, mixup >= 0, "a number not below 0")
+        _check_range("cutmix", cutmix, cutmix >= 0, "a number not below 0")
+        given = class_weights or []
+        right = class_weights is None or (len(given) == num_classes and min(given) >= 0 and sum(given) > 0)
+        _check_range("class_weights", class_weights, right, f"{num_classes} numbers not below 0, one per class")
+        self.model = Classifier(encoder, num_classes, preprocess)
+        self.lr, self.weight_decay, self.warmup_epochs, self.layer_decay = lr, weight_decay, warmup_epochs, layer_decay
+        mixes = [mix(alpha=alpha, num_classes=num_classes) for mix, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
+        self.mix = v2.RandomChoice(mixes) if mixes else None
+        self.label_smoothing = label_smoothing
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights), persistent=False)
+        self.val_scores, self.test_scores = Scores(num_classes), Scores(num_classes)
+        self.classes = [str(index) for index in range(num_classes)]
+        self.data_config: dict[str, Any] | None = None
+        self.data_name: str | None = None
+        self.overrides: list[str] = []
+        if weights is not None:
+            log.info("%s", warm_start(self.model, weights))
+
+    @property
+    def num_classes(self) -> int:
+        """Length of the logits."""
+        return self.model.num_classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What a picture goes through before the model may see it."""
+        return self.model.preprocess
+
+    def grid(self, size: Sequence[int]) -> Grid:
+        """The grid of tokens for images of this size, which is what ``keep`` counts in."""
+        return self.model.grid(size)
+
+    def forward(
+        self, images: Float[Tensor, "batch channels *size"], keep: Int[Tensor, "batch kept"] | None = None
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits for images with values in [0, 1], from all tokens or from those in ``keep``."""
+        return self.model(images, keep)
+
+    def setup(self, stage: str) -> None:
+        """Meet the data, if they come as a data module of vitkit's."""
+        data = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "num_classes"):
+            self.meet(data, stage)
+
+    def meet(self, data: Any, stage: str) -> None:
+        """Check that the data are what the model takes, and in training remember what they are.
+
+        Args:
+            data: A data module of vitkit's, after its setup for the stage.
+            stage: fit, validate, test or predict.
+
+        Raises:
+            UsageError: Another number of channels, axes or classes, or classes of other names.
+        """
+        embed, name = self.model.encoder.embed, type(data).__name__
+        for what, found, wanted, key in (
+            ("channels", data.channels, self.preprocess.channels, "preprocess.mean, preprocess.std and encoder.embed.in_chans"),
+            ("axes", data.ndim, embed.ndim, "encoder.embed.ndim and preprocess.size"),
+        ):
+            if found != wanted:
+                raise UsageError(f"{name} has images of {found} {what}", f"{wanted}, as the model has", f"Change model.{key}.")
+        if stage == "predict":
+            return
+        if data.num_classes != self.num_classes:
+            raise UsageError(
+                f"{name} has {data.num_classes} classes",
+                f"{self.num_classes}, as the model has",
+                f"Set model.num_classes to {data.num_classes}, or give the data the model was trained for.",
+            )
+        classes = [str(label) for label in data.classes]
+        if stage != "fit" and self.data_name is not None and classes != self.classes:
+            raise UsageError(
+                f"{name} has the classes {', '.join(classes)}",
+                f"those the model was trained for: {', '.join(self.classes)}",
+                "Name the class folders alike, in the same order.",
+            )
+        if stage == "fit":
+            self.classes, self.data_name = classes, data.name
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The training loss of a batch, after mixing."""
+        images, labels, *_ = batch
+        targets = labels
+        if self.mix is not None and len(images) > 1:
+            mixable = tv_tensors.Video(images) if images.ndim == 5 else images  # torchvision knows five axes as a video only
+            mixed, targets = self.mix(mixable, labels)
+            images = mixed.as_subclass(Tensor)
+        logits = self(images).float()
+        loss = cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.label_smoothing)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(images))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather the scores of a batch."""
+        self._score("val", self.val_scores, batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather the scores of a batch."""
+        self._score("test", self.test_scores, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores."""
+        self._log_scores("val", self.val_scores)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores."""
+        self._log_scores("test", self.test_scores)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "batch classes"]:
+        """Class probabilities of a batch."""
+        return self(batch[0]).float().softmax(dim=-1)
+
+    def _score(self, stage: str, scores: Scores, batch: Batch) -> None:
+        images, labels, *_ = batch
+        logits = self(images).float()
+        scores.update(logits, labels)
+        loss = cross_entropy(logits, labels)
+        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
+
+    def _log_scores(self, stage: str, scores: Scores) -> None:
+        for name, value in scores.compute().items():
+            self.log(f"{stage}/{name}", value, prog_bar=name == "accuracy")
+        scores.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW over :func:`parameter_groups`, with :func:`warmup_cosine` per step.
+
+        Raises:
+            UsageError: A training without an end.
+        """
+        groups = parameter_groups(self.model, self.lr, self.weight_decay, self.layer_decay)
+        optimiser = torch.optim.AdamW(groups, lr=self.lr)
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise UsageError("trainer.max_epochs=-1", "a number of epochs or steps, which the cosine ends at", "Set max_epochs.")
+        epochs = self.trainer.max_epochs
+        per_epoch = steps / epochs if epochs and epochs > 0 else float(self.trainer.num_training_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(int(steps), round(self.warmup_epochs * per_epoch)))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add ``checkpoint["vitkit"]``: what the model is, so that it can be made again from the file alone."""
+        task = recipe(self)
+        task["init_args"] = {name: value for name, value in task["init_args"].items() if name != "weights"}
+        checkpoint["vitkit"] = {
+            "schema": SCHEMA,
+            "version": vitkit.__version__,
+            "task": task,
+            "classes": list(self.classes),
+            "data": {"name": self.data_name, "config": self.data_config},
+            "overrides": list(self.overrides),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the classes' names, after checking that the weights fit.
+
+        Raises:
+            CheckpointError: Weights for another architecture or another number of classes.
+        """
+        require_fit(self, checkpoint, self.trainer.ckpt_path or "the checkpoint")
+        self.recall(checkpoint)
+
+    def recall(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take from a checkpoint what the model was trained on: the classes' names, and the data."""
+        about = checkpoint.get("vitkit", {})
+        self.classes = list(about.get("classes", self.classes))
+        data = about.get("data", {})
+        self.data_name, self.data_config = data.get("name"), data.get("config")
+
+
+def _check_range(name: str, value: Any, right: bool, expected: str) -> None:
+    if not right:
+        raise UsageError(f"model.{name}={value}", expected, f"Correct model.{name}.")

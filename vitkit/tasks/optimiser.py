@@ -1,0 +1,72 @@
+"""Which parameter learns how fast, and what decays."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from vitkit.bias import Bias
+from vitkit.embedding import Position
+from vitkit.encoder import Classifier
+
+
+def parameter_groups(model: Classifier, lr: float, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Parameter groups for an optimiser.
+
+    Weight decay falls on matrices alone: not on anything one-dimensional (norms, offsets, scales), and not on relative position
+    biases, absolute positions, class and register tokens, for which zero means nothing.
+
+    The learning rate of depth d is ``lr * layer_decay ** (depth + 1 - d)``: the embedding, its positions and the prefix tokens
+    are at depth 0, block i (from 0) at i + 1, and the last norm and the head at depth + 1.
+
+    Args:
+        model: The classifier.
+        lr: Learning rate of the head.
+        weight_decay: Decay, as AdamW has it.
+        layer_decay: Factor from one block to the one below; 1 for one rate everywhere.
+    """
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    undecayed = _undecayed(model)
+    last = len(model.encoder.blocks) + 1
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        depth = _depth(name, last)
+        decays = parameter.ndim > 1 and name not in undecayed
+        group = groups.setdefault(
+            (depth, decays),
+            {"params": [], "lr": lr * layer_decay ** (last - depth), "weight_decay": weight_decay if decays else 0.0},
+        )
+        group["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _undecayed(model: nn.Module) -> set[str]:
+    """Names of the matrices that mean nothing at zero."""
+    owners = (name for name, module in model.named_modules() if isinstance(module, Bias | Position))
+    inside = {f"{owner}.{name}" for owner in owners for name, _ in model.get_submodule(owner).named_parameters()}
+    return inside | {"encoder.prefix"}
+
+
+def _depth(name: str, last: int) -> int:
+    if name.startswith("encoder.blocks."):
+        return int(name.split(".")[2]) + 1
+    return 0 if name.startswith(("encoder.embed.", "encoder.position.", "encoder.prefix")) else last
+
+
+def warmup_cosine(steps: int, warmup: int) -> Callable[[int], float]:
+    """Factor on the learning rate at each step: a straight line up over ``warmup`` steps, then half a cosine down to zero.
+
+    >>> factor = warmup_cosine(steps=10, warmup=2)
+    >>> [round(factor(step), 2) for step in (0, 1, 2, 6, 10)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    warmup = min(warmup, steps - 1)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+    return factor
