@@ -198,7 +198,7 @@ class NumericDensity(Density):
 
     def _wide_rule(self) -> tuple[list[Tensor], Tensor]:
         """Nodes that are evenly spaced in the logarithm of frequency, over many decades, and their cells in double precision."""
-        decades, density = (8, 8) if self.ndim < 3 else (4, 4)
+        decades, density = {1: (8, 64), 2: (6, 16)}.get(self.ndim, (4, 4))
         exponent = torch.linspace(-decades, decades, 2 * decades * density + 1, device=self.raw_outputscale.device).double()
         half = 10**exponent
         width = half * math.log(10) / density
