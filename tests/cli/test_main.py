@@ -8,7 +8,8 @@ import pytest
 
 import vitkit
 from vitkit.cli import main as module
-from vitkit.cli.main import COMMANDS, main
+from vitkit.cli.commands import COMMANDS
+from vitkit.cli.main import main
 from vitkit.errors import DataError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
-from vitkit.cli.main import OTHERS, TRAINING
+from vitkit.cli.commands import OTHERS, TRAINING
 from vitkit.cli.quiet import quiet
 from vitkit.cli.training import TrainingCLI
 from vitkit.errors import UsageError

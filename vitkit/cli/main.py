@@ -8,20 +8,8 @@ from importlib import import_module
 
 from vitkit import __doc__ as summary
 from vitkit import __version__
+from vitkit.cli.commands import COMMANDS, OTHERS, TRAINING
 from vitkit.errors import UsageError, VitkitError
-
-TRAINING = {
-    "fit": "train a model",
-    "validate": "score a checkpoint on the validation split",
-    "test": "score a checkpoint on the test split",
-    "predict": "write class probabilities to a CSV file",
-}
-OTHERS = {
-    "evaluate": "run a robustness suite over any model, and write a report",
-    "report": "draw the report of a finished evaluation again",
-    "ls": "list suites, backbones, biases, densities, patterns, datasets",
-}
-COMMANDS = TRAINING | OTHERS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

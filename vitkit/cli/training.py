@@ -14,8 +14,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 import vitkit.cli.parsing  # noqa: F401  # tells the parser of numbers
 from vitkit import __version__
+from vitkit.cli.commands import TRAINING
 from vitkit.cli.explain import explain, refuse_nulls
-from vitkit.cli.main import TRAINING
 from vitkit.cli.predictions import PredictionsFile
 from vitkit.cli.progress import progress
 from vitkit.cli.quiet import quiet
@@ -244,7 +244,7 @@ class TrainingCLI(LightningCLI):
 
     def _compare(self, recalled: Recalled) -> None:
         """Refuse weights that do not fit, and say where the model is not the checkpoint's even so."""
-        require_fit(self.model, recalled.checkpoint, recalled.path)
+        require_fit(self.model, self.model.num_classes, recalled.checkpoint, recalled.path)
         theirs = recalled.checkpoint.get("vitkit", {}).get("task", {}).get("init_args", {})
         ours = recipe(self.model)["init_args"]
         architecture = ("encoder", "preprocess")

@@ -1,7 +1,8 @@
 """Lightning modules: how a model is trained and scored."""
 
-from vitkit.tasks.checkpoint import AtomicCheckpointIO, load_checkpoint, read_checkpoint, require_fit, restore
+from vitkit.tasks.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
 from vitkit.tasks.classification import ClassificationTask
+from vitkit.tasks.loading import load_checkpoint, restore
 from vitkit.tasks.optimiser import parameter_groups, warmup_cosine
 from vitkit.tasks.reseed import ReseedEpochs, reseed
 from vitkit.tasks.scores import Scores

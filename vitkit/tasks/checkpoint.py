@@ -3,18 +3,15 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
+from torch import nn
 
 from vitkit.backbones import check_fit, read_file
 from vitkit.errors import CheckpointError, UsageError
 from vitkit.files import replacing
-from vitkit.recipe import build
-
-if TYPE_CHECKING:
-    from vitkit.tasks.classification import ClassificationTask
 
 SCHEMA = 1
 """Version of ``checkpoint["vitkit"]``."""
@@ -72,45 +69,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> "ClassificationTask":
-    """The model of a checkpoint, made as the checkpoint says and with its weights, in evaluation mode.
-
-    Raises:
-        UsageError: No such file.
-        CheckpointError: A file that cannot be read, that was not written by vitkit or by a later version of it, or whose weights
-            do not fit its own description.
-    """
-    checkpoint = read_checkpoint(path)
-    about = checkpoint.get("vitkit")
-    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
-        found = f"was written by vitkit {about.get('version')}" if isinstance(about, dict) else "does not say what its model is"
-        raise CheckpointError(
-            f"{path} {found}", f"a checkpoint of vitkit's, schema {SCHEMA}", "Use the version of vitkit that wrote it."
-        )
-    task: ClassificationTask = build(about["task"])
-    restore(task, checkpoint, path)
-    return task.eval()
-
-
-def restore(task: "ClassificationTask", checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Put a checkpoint's weights into a task, all or none.
-
-    Raises:
-        CheckpointError: Weights for another architecture or another number of classes; the message names what differs.
-    """
-    require_fit(task, checkpoint, path)
-    task.load_state_dict(checkpoint["state_dict"])
-    task.recall(checkpoint)
-
-
-def require_fit(task: "ClassificationTask", checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+def require_fit(task: nn.Module, num_classes: int, checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Check that a checkpoint's weights are those of this task's model.
 
     Raises:
         CheckpointError: They are not; the message names what differs.
     """
     remedy = "Give the config that it was trained with, or start from the part that fits with model.weights."
-    check_fit(checkpoint["state_dict"], task.state_dict(), os.fspath(path), task.num_classes, remedy)
+    check_fit(checkpoint["state_dict"], task.state_dict(), os.fspath(path), num_classes, remedy)
 
 
 def _cause(error: BaseException) -> str:

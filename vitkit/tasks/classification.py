@@ -242,7 +242,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         Raises:
             CheckpointError: Weights for another architecture or another number of classes.
         """
-        require_fit(self, checkpoint, self.trainer.ckpt_path or "the checkpoint")
+        require_fit(self, self.num_classes, checkpoint, self.trainer.ckpt_path or "the checkpoint")
         self.recall(checkpoint)
 
     def recall(self, checkpoint: Mapping[str, Any]) -> None:

@@ -1,0 +1,14 @@
+"""What commands there are."""
+
+TRAINING = {
+    "fit": "train a model",
+    "validate": "score a checkpoint on the validation split",
+    "test": "score a checkpoint on the test split",
+    "predict": "write class probabilities to a CSV file",
+}
+OTHERS = {
+    "evaluate": "run a robustness suite over any model, and write a report",
+    "report": "draw the report of a finished evaluation again",
+    "ls": "list suites, backbones, biases, densities, patterns, datasets",
+}
+COMMANDS = TRAINING | OTHERS
