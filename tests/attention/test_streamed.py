@@ -8,9 +8,14 @@ from vitkit.bias import expand
 SHAPES = [(1,), (7,), (5, 6), (1, 4), (4, 1), (2, 3, 4), (3, 1, 2)]
 
 
-def eager(q, k, v, table, shape, prefix):
+def eager(q, k, v, table, shape, prefix, around=None):
     """By definition, in the precision of its arguments."""
     logits = torch.nn.functional.pad(expand(table, shape), (prefix, 0, prefix, 0))
+    if around is not None:
+        is_prefix = (torch.arange(q.shape[2]) < prefix).to(q.dtype)
+        query, key = is_prefix[:, None], is_prefix[None]
+        masks = torch.stack([(1 - query) * key, query * (1 - key), query * key])
+        logits = logits + torch.einsum("hm,mqk->hqk", around, masks)
     return (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5 + logits).softmax(-1) @ v
 
 
@@ -41,10 +46,24 @@ def test_agrees_with_its_definition_in_value_and_every_gradient(shape, prefix):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.usefixtures("most")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_prefix_logits_agree_in_value_and_every_gradient(shape):
+    inputs = [*make(shape, 2, torch.float64), torch.randn(3, 3, dtype=torch.float64, requires_grad=True)]
+    q, k, v, table, around = inputs
+    found, wanted = streamed_attention(q, k, v, table, shape, 2, around), eager(q, k, v, table, shape, 2, around)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-13)
+    cotangent = torch.randn_like(wanted)
+    ours, theirs = (torch.autograd.grad(output, inputs, cotangent) for output in (found, wanted))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 2, 2)])
 def test_gradcheck(shape):
     inputs = make(shape, 1, torch.float64, heads=1, head_dim=2)
-    assert torch.autograd.gradcheck(lambda *tensors: streamed_attention(*tensors, shape, 1), inputs)
+    inputs.append(torch.randn(1, 3, dtype=torch.float64, requires_grad=True))
+    assert torch.autograd.gradcheck(lambda *tensors: streamed_attention(*tensors[:4], shape, 1, tensors[4], 0.6), inputs)
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [(torch.float32, 2**-24), (torch.bfloat16, 2**-9), (torch.float16, 2**-12)])

@@ -29,6 +29,8 @@ def streamed_attention(
     table: Float[Tensor, "heads *displacements"],
     shape: Sequence[int],
     prefix: int = 0,
+    around: Float[Tensor, "heads 3"] | None = None,
+    scale: float | None = None,
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
     """Softmax of the scaled dot product plus the bias, applied to the values; on the CPU.
 
@@ -38,9 +40,14 @@ def streamed_attention(
         v: Values, likewise.
         table: Logits at every displacement, query minus key: (heads, 2L₁-1, ..., 2Lₙ-1), float32 or float64.
         shape: Tokens along each axis of the grid.
-        prefix: Tokens before the grid's, which get no bias.
+        prefix: Tokens before the grid's.
+        around: Logits of a grid's query to a prefix key, a prefix query to a grid's key, and among the prefix; None means zero.
+        scale: What the dot product is multiplied by; one over the root of ``head_dim`` if not given.
     """
-    out: Tensor = _Streamed.apply(q, k, v, table, tuple(shape), prefix)  # type: ignore[no-untyped-call]
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if around is not None and not prefix:
+        around = None
+    out: Tensor = _Streamed.apply(q, k, v, table, around, tuple(shape), prefix, scale)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -48,27 +55,36 @@ class _Streamed(torch.autograd.Function):
     """The grid's queries are visited in reversed order, in which a tile of the bias is a plain window of the flipped table."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, shape: tuple[int, ...], prefix: int) -> Tensor:
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        table: Tensor,
+        around: Tensor | None,
+        shape: tuple[int, ...],
+        prefix: int,
+        scale: float,
+    ) -> Tensor:
         flipped = table.flip(tuple(range(1, table.ndim)))
         reversed_q = _reverse(q, prefix)
         out, lse = torch.empty_like(reversed_q), q.new_empty(q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32))
         for box, rows in _tiles(shape, prefix, _FORWARD_ELEMENTS // (q.shape[1] * q.shape[2])):
-            bias = None if box is None else _tile(flipped, shape, box, prefix)[None]
+            bias = _tile(flipped, around, shape, box, prefix)
             out[:, :, rows], lse[:, :, rows] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                reversed_q[:, :, rows], k, v, 0.0, False, attn_mask=bias
+                reversed_q[:, :, rows], k, v, 0.0, False, attn_mask=None if bias is None else bias[None], scale=scale
             )
-        ctx.save_for_backward(reversed_q, k, v, flipped, out, lse)
-        ctx.shape, ctx.prefix = shape, prefix
+        ctx.save_for_backward(reversed_q, k, v, flipped, around, out, lse)
+        ctx.shape, ctx.prefix, ctx.scale = shape, prefix, scale
         return _reverse(out, prefix)
 
     @staticmethod
     @once_differentiable  # type: ignore[misc]  # torch has not typed it
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, flipped, out, lse = ctx.saved_tensors
-        shape, prefix = ctx.shape, ctx.prefix
+        q, k, v, flipped, around, out, lse = ctx.saved_tensors
+        shape, prefix, scale = ctx.shape, ctx.prefix, ctx.scale
         batch, heads, tokens, head_dim = q.shape
         exact = lse.dtype  # half precision is computed in float32
-        scale = head_dim**-0.5
         grad = _reverse(grad, prefix)
         row_sum = (grad.to(exact) * out.to(exact)).sum(-1, keepdim=True)
         grad_q = torch.empty_like(q)
@@ -76,14 +92,17 @@ class _Streamed(torch.autograd.Function):
         grad_k = torch.zeros(heads, batch, tokens, head_dim, dtype=exact, device=q.device)
         grad_v = torch.zeros_like(grad_k)
         grad_flipped = torch.zeros_like(flipped)
+        grad_around = None if around is None else torch.zeros_like(around)
         tiles = list(_tiles(shape, prefix, _BACKWARD_ELEMENTS // (batch * tokens)))
         for head in range(heads):
             keys, values = k[:, head].to(exact), v[:, head].to(exact)
+            one = None if around is None else around[head : head + 1]
             for box, rows in tiles:
                 queries, upstream = q[:, head, rows].to(exact), grad[:, head, rows].to(exact)
                 start = -lse[:, head, rows, None]
-                if box is not None:
-                    start = start + _tile(flipped[head : head + 1], shape, box, prefix).to(exact)
+                bias = _tile(flipped[head : head + 1], one, shape, box, prefix)
+                if bias is not None:
+                    start = start + bias.to(exact)
                 start = start.expand(-1, -1, tokens)
                 weights = torch.baddbmm(start, queries, keys.transpose(1, 2), alpha=scale).exp_()
                 grad_v[head].baddbmm_(weights.transpose(1, 2), upstream)
@@ -91,13 +110,23 @@ class _Streamed(torch.autograd.Function):
                 scores = torch.baddbmm(start, upstream, values.transpose(1, 2)).mul_(weights)
                 grad_q[:, head, rows] = torch.bmm(scores, keys).mul_(scale).to(q.dtype)
                 grad_k[head].baddbmm_(scores.transpose(1, 2), queries, alpha=scale)
+                if bias is None or not any(ctx.needs_input_grad[3:5]):
+                    continue
+                summed = scores.sum(0)
                 if box is not None:
-                    _fold(scores.sum(0)[:, prefix:], grad_flipped[head], shape, box)
+                    _fold(summed[:, prefix:], grad_flipped[head], shape, box)
+                if grad_around is not None and box is not None:
+                    grad_around[head, 0] += summed[:, :prefix].sum()
+                elif grad_around is not None:
+                    grad_around[head, 1] += summed[:, prefix:].sum()
+                    grad_around[head, 2] += summed[:, :prefix].sum()
         return (
             _reverse(grad_q, prefix),
             grad_k.transpose(0, 1).to(k.dtype),
             grad_v.transpose(0, 1).to(v.dtype),
             grad_flipped.flip(tuple(range(1, flipped.ndim))),
+            grad_around,
+            None,
             None,
             None,
         )
@@ -129,15 +158,25 @@ def _tiles(shape: tuple[int, ...], prefix: int, most: int) -> Iterator[tuple[Box
 
 
 def _tile(
-    flipped: Float[Tensor, "heads *displacements"], shape: tuple[int, ...], box: Box, prefix: int
-) -> Float[Tensor, "heads queries tokens"]:
-    """Logits of a box of reversed queries against all keys, of which the prefix gets zeros."""
+    flipped: Float[Tensor, "heads *displacements"],
+    around: Float[Tensor, "heads 3"] | None,
+    shape: tuple[int, ...],
+    box: Box | None,
+    prefix: int,
+) -> Float[Tensor, "heads queries tokens"] | None:
+    """Logits of a box of reversed queries, or of the prefix, against all keys; None means zero."""
+    if box is None:
+        if around is None:
+            return None
+        _, of, among = around.to(flipped.dtype)[:, :, None, None].unbind(1)
+        return torch.cat([among.expand(-1, prefix, prefix), of.expand(-1, prefix, prod(shape))], dim=-1)
     windows = flipped
     for axis, ((start, stop), length) in enumerate(zip(box, shape, strict=True), start=1):
         windows = windows.narrow(axis, start, stop - start + length - 1)
     for axis, length in enumerate(shape, start=1):
         windows = windows.unfold(axis, length, 1)
-    tile = flipped.new_zeros(flipped.shape[0], prod(stop - start for start, stop in box), prefix + prod(shape))
+    tile = flipped.new_empty(flipped.shape[0], prod(stop - start for start, stop in box), prefix + prod(shape))
+    tile[:, :, :prefix] = 0 if around is None else around[:, :1, None]
     tile[:, :, prefix:].unflatten(2, shape).unflatten(1, windows.shape[1 : 1 + len(shape)]).copy_(windows)
     return tile
 
