@@ -2,6 +2,6 @@
 
 from vitkit.attention.attend import attend
 from vitkit.attention.attention import Attention
-from vitkit.attention.pattern import Full, Pattern
+from vitkit.attention.patterns import Full, Pattern
 
 __all__ = ["Attention", "Full", "Pattern", "attend"]

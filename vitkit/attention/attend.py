@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from vitkit.attention.pattern import Full, Pattern
+from vitkit.attention.patterns import Full, Pattern
 from vitkit.bias import Bias, NoBias
 from vitkit.grid import Grid
 

@@ -4,7 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vitkit.attention.attend import attend
-from vitkit.attention.pattern import Full, Pattern
+from vitkit.attention.patterns import Full, Pattern
 from vitkit.bias import Bias, NoBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
