@@ -13,7 +13,7 @@ from vitkit.spectral import Density, PositiveCovariance
 
 
 class SpectralBias(StationaryBias):
-    r"""Logits that are the covariance function of a spectral density at the displacement :math:`r`, or its logarithm.
+    r"""Logits that are the covariance function of a spectral density at the displacement, or its logarithm.
 
     .. math:: b(r - \delta) \qquad\text{or}\qquad \sigma^2 \log\frac{b(r - \delta)}{b(0)}
 

@@ -85,9 +85,10 @@ class Density(nn.Module, Recorded, ABC):
         if self.raw_rotation is None:
             return None
         angles = at_least_single(self.raw_rotation)
-        rows, columns = torch.triu_indices(self.ndim, self.ndim, offset=1)
+        rows, columns = torch.triu_indices(self.ndim, self.ndim, offset=1, device=angles.device)
         skew = angles.new_zeros(self.num_heads, self.ndim, self.ndim)
-        skew = skew.index_put((torch.arange(self.num_heads)[:, None], rows, columns), angles)
+        heads = torch.arange(self.num_heads, device=angles.device)[:, None]
+        skew = skew.index_put((heads, rows, columns), angles)
         return torch.linalg.matrix_exp(skew - skew.transpose(1, 2))
 
     @abstractmethod
@@ -136,7 +137,7 @@ class Density(nn.Module, Recorded, ABC):
         The density then has the factor sinc²(kᵢpᵢ/2) for each axis. It is computed by :func:`~vitkit.spectral.patch_average`,
         whose error is stated there; a family with a closed form overrides this.
         """
-        return patch_average(self.covariance, self.displacements(grid), grid.spacing)
+        return patch_average(self.covariance, grid, self.outputscale)
 
     def displacements(self, grid: Grid) -> Float[Tensor, "*displacements ndim"]:
         """Every displacement of a grid, on the density's device and in at least single precision."""

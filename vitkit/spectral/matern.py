@@ -11,15 +11,20 @@ from vitkit.spectral.density import PositiveCovariance
 
 
 class Matern(PositiveCovariance):
-    r"""Matérn covariance of half-integer smoothness, isotropic in the scaled distance :math:`d^2 = \sum_i r_i^2/\ell_i^2`.
+    r"""Matérn covariance of half-integer smoothness, isotropic in the distance in length scales.
 
     .. math::
         S(k) = \sigma^2 \frac{2^n \pi^{n/2}\, \Gamma(\nu + n/2)\, (2\nu)^\nu}{\Gamma(\nu)} \prod_i \ell_i
                \Bigl(2\nu + \sum_i \ell_i^2 k_i^2\Bigr)^{-(\nu + n/2)}
 
-    with :math:`b = \sigma^2 e^{-d}` for :math:`\nu = 1/2`, :math:`\sigma^2 (1 + \sqrt3 d)\, e^{-\sqrt3 d}` for 3/2 and
-    :math:`\sigma^2 (1 + \sqrt5 d + \tfrac53 d^2)\, e^{-\sqrt5 d}` for 5/2 (Rasmussen and Williams 2006, eq. 4.14 to 4.17). At
-    1/2 it is the isotropic exponential, which in more than one dimension is not :class:`~vitkit.spectral.Exponential`.
+    with :math:`d^2 = \sum_i r_i^2/\ell_i^2`, and the closed forms
+
+    .. math::
+        b_{1/2} = \sigma^2 e^{-d}, \qquad b_{3/2} = \sigma^2 (1 + \sqrt3 d)\, e^{-\sqrt3 d}, \qquad
+        b_{5/2} = \sigma^2 (1 + \sqrt5 d + \tfrac53 d^2)\, e^{-\sqrt5 d}
+
+    (Rasmussen and Williams 2006, eq. 4.14 to 4.17). At 1/2 it is the isotropic exponential, which in more than one dimension is
+    not :class:`~vitkit.spectral.Exponential`.
 
     Args:
         num_heads: Heads, each with its own scales.

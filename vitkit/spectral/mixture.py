@@ -11,7 +11,7 @@ from vitkit.spectral.density import Density, at_least_single
 
 
 class SpectralMixture(Density):
-    r"""Spectral mixture: Gaussians at :math:`\pm\mu_q` in frequency, waves under Gaussian envelopes in space.
+    r"""Spectral mixture: pairs of Gaussians in frequency, oriented waves under Gaussian envelopes in space.
 
     .. math::
         S(k) = \sigma^2 \prod_i \ell_i \sum_q w_q \frac{(2\pi)^{n/2}}{2} \prod_i \rho_{qi}

@@ -30,7 +30,8 @@ class NumericDensity(Density):
     - in single precision phases are rounded: about 1e-5.
 
     The density must be finite, nowhere negative, even and integrable in n dimensions; this is checked before its first use, and
-    again by :meth:`check`. The cost is :math:`(2 \cdot \text{cutoff} \cdot \text{reach}/\pi)^n/2` evaluations of the density.
+    again by :meth:`check`. The cost is :math:`(2 \cdot \text{cutoff} \cdot \text{reach}/\pi)^n/2` evaluations of the density and,
+    for a table, little else; with a rotation as many multiplications for each displacement, which in three dimensions is slow.
 
     Args:
         num_heads: Heads, each with its own scales.
@@ -104,10 +105,7 @@ class NumericDensity(Density):
     def beyond_nyquist(self) -> Float[Tensor, " heads"]:
         """Share of each head's density beyond the cutoff along any axis."""
         axes, cells = self._wide_rule()
-        total = (2 * self._evaluate(axes) * cells).flatten(1).sum(1)
-        step = math.pi / self.reach
-        within = 2 * step**self.ndim * self._evaluate(self._midpoints(cells)).flatten(1).sum(1)
-        return (1 - within / total).clamp(min=0)
+        return self._beyond(self._evaluate(axes) * cells)
 
     @torch.no_grad()
     def beyond_reach(self) -> Float[Tensor, " heads"]:
@@ -130,9 +128,9 @@ class NumericDensity(Density):
         """
         name = type(self).__name__
         wide, cells = self._wide_rule()
-        for axes in (self._midpoints(cells), wide):
-            self._check_values(axes)
-        mass = (self._evaluate(wide) * cells).sum(0)
+        self._check_values(self._midpoints(cells))
+        masses = self._check_values(wide) * cells
+        mass = masses.sum(0)
         if mass.sum() <= 0:
             raise UsageError(f"the density of {name} is zero everywhere", "a density with mass", "Correct unit_density.")
         # Decades by the largest coordinate: where the density is integrable the outermost at either end is the lightest.
@@ -152,7 +150,7 @@ class NumericDensity(Density):
                 f"at most {self.tolerance:.2%}",
                 "Raise reach, or raise tolerance.",
             )
-        if (share := self.beyond_nyquist().max().item()) > self.tolerance:
+        if (share := self._beyond(masses).max().item()) > self.tolerance:
             raise UsageError(
                 f"{share:.2%} of the density of {name} lies beyond its Nyquist frequency of {self.cutoff:g} per length scale",
                 f"at most {self.tolerance:.2%}",
@@ -160,7 +158,12 @@ class NumericDensity(Density):
             )
         self._checked = True
 
-    def _check_values(self, axes: list[Tensor]) -> None:
+    def _beyond(self, masses: Float[Tensor, "heads *cells"]) -> Float[Tensor, " heads"]:
+        cell = (math.pi / self.reach) ** self.ndim
+        within = cell * self._evaluate(self._midpoints(masses)).flatten(1).sum(1)
+        return (1 - within / masses.flatten(1).sum(1)).clamp(min=0)
+
+    def _check_values(self, axes: list[Tensor]) -> Float[Tensor, "heads *nodes"]:
         values, mirrored = self._evaluate(axes), self._evaluate([-axis for axis in axes])
         largest = values[values.isfinite()].max() if values.isfinite().any() else values.new_zeros(())
         slack = 64 * torch.finfo(values.dtype).eps
@@ -178,6 +181,7 @@ class NumericDensity(Density):
                     expected,
                     "Correct unit_density, or the range of its parameters.",
                 )
+        return values
 
     def _spectrum(self, like: Tensor) -> tuple[list[Tensor], Tensor]:
         """Midpoints along each axis, and the share of the covariance that each node has: (heads, M, 2M, ...)."""
@@ -225,5 +229,5 @@ def _transform(
     first = weights.flatten(2) if weights.ndim > 2 else weights[..., None]
     total = _wave(u[..., 0], axes[0]) @ torch.complex(first, torch.zeros_like(first))
     for axis, nodes in enumerate(axes[1:], start=1):
-        total = (_wave(u[..., axis], nodes)[..., None] * total.unflatten(2, (len(nodes), -1))).sum(2)
+        total = (_wave(u[..., axis], nodes)[..., None, :] @ total.unflatten(2, (len(nodes), -1))).squeeze(2)
     return total.squeeze(2).real
