@@ -76,8 +76,8 @@ def test_lower_precision_stays_within_its_rounding(dtype, unit):
     found, wanted = streamed_attention(*inputs, shape, prefix), eager(*exact, shape, prefix)
     assert found.dtype == dtype
     cotangent = torch.randn_like(wanted).to(dtype)
-    pairs = [(found, wanted)]
-    pairs += zip(torch.autograd.grad(found, inputs, cotangent), torch.autograd.grad(wanted, exact, cotangent.double()), strict=True)
+    ours, theirs = torch.autograd.grad(found, inputs, cotangent), torch.autograd.grad(wanted, exact, cotangent.double())
+    pairs = [(found, wanted), *zip(ours, theirs, strict=True)]
     for mine, other in pairs:
         # Rounding enters once per input and once per output, and random signs make it grow with the root of the terms.
         assert (mine.double() - other).abs().max() <= 16 * unit * other.abs().max()

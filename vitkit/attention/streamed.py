@@ -1,7 +1,7 @@
 """Exact attention with a learned relative position bias, in the time and memory of attention without one.
 
 Torch's fused kernels take a mask but give no gradient to it (on the CPU), or one of the mask's full size (on CUDA). Here the
-forward pass is the fused kernel on tiles of queries, with the bias laid out for one tile at a time, and the backward pass computes
+forward pass is the fused kernel on tiles of queries, with the bias laid out for one tile at a time, and the backward pass finds
 the probabilities of a tile again from the saved log-sum-exp: five matrix products, as in FlashAttention (Dao et al. 2022,
 algorithm 4). The gradient of the logits is summed over the batch and folded into the displacement table before the next tile.
 """
@@ -18,8 +18,8 @@ from torch.autograd.function import once_differentiable
 
 Box = tuple[tuple[int, int], ...]
 
-_FORWARD_ELEMENTS = 2**22  # logits of a tile in the forward pass, 16 MiB of float32
-_BACKWARD_ELEMENTS = 2**19  # scores of a tile in the backward pass, 2 MiB, which a core's cache holds
+FORWARD_ELEMENTS = 2**22  # logits of a tile in the forward pass, 16 MiB of float32
+BACKWARD_ELEMENTS = 2**19  # scores of a tile in the backward pass, 2 MiB, which a core's cache holds
 
 
 def streamed_attention(
@@ -47,7 +47,7 @@ def streamed_attention(
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     if around is not None and not prefix:
         around = None
-    out: Tensor = _Streamed.apply(q, k, v, table, around, tuple(shape), prefix, scale)  # type: ignore[no-untyped-call]
+    out: Tensor = _Streamed.apply(q, k, v, table, around, tuple(shape), prefix, scale)
     return out
 
 
@@ -69,7 +69,7 @@ class _Streamed(torch.autograd.Function):
         flipped = table.flip(tuple(range(1, table.ndim)))
         reversed_q = _reverse(q, prefix)
         out, lse = torch.empty_like(reversed_q), q.new_empty(q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32))
-        for box, rows in _tiles(shape, prefix, _FORWARD_ELEMENTS // (q.shape[1] * q.shape[2])):
+        for box, rows in _tiles(shape, prefix, FORWARD_ELEMENTS // (q.shape[1] * q.shape[2])):
             bias = _tile(flipped, around, shape, box, prefix)
             out[:, :, rows], lse[:, :, rows] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
                 reversed_q[:, :, rows], k, v, 0.0, False, attn_mask=None if bias is None else bias[None], scale=scale
@@ -79,7 +79,7 @@ class _Streamed(torch.autograd.Function):
         return _reverse(out, prefix)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]  # torch has not typed it
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, flipped, around, out, lse = ctx.saved_tensors
         shape, prefix, scale = ctx.shape, ctx.prefix, ctx.scale
@@ -93,7 +93,7 @@ class _Streamed(torch.autograd.Function):
         grad_v = torch.zeros_like(grad_k)
         grad_flipped = torch.zeros_like(flipped)
         grad_around = None if around is None else torch.zeros_like(around)
-        tiles = list(_tiles(shape, prefix, _BACKWARD_ELEMENTS // (batch * tokens)))
+        tiles = list(_tiles(shape, prefix, BACKWARD_ELEMENTS // (batch * tokens)))
         for head in range(heads):
             keys, values = k[:, head].to(exact), v[:, head].to(exact)
             one = None if around is None else around[head : head + 1]
@@ -181,9 +181,7 @@ def _tile(
     return tile
 
 
-def _fold(
-    grad: Float[Tensor, "queries keys"], into: Float[Tensor, "*displacements"], shape: tuple[int, ...], box: Box
-) -> None:
+def _fold(grad: Float[Tensor, "queries keys"], into: Float[Tensor, "*displacements"], shape: tuple[int, ...], box: Box) -> None:
     """Add a tile's gradient to that of one head's flipped table, where a displacement is the sum of two indices."""
     sizes = [stop - start for start, stop in box]
     grad = grad.view(*sizes, *shape)
