@@ -1,6 +1,7 @@
 """What there is to compute, as far as the choice of a backend depends on it."""
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import nn
@@ -48,7 +49,8 @@ class Case:
     @property
     def tokens(self) -> int:
         """Length of the sequence."""
-        return self.prefix + (len(self.grid) if self.kept is None else self.kept)
+        # Not the grid's len, which would fix the size of a graph that is being exported.
+        return self.prefix + (prod(self.grid.shape) if self.kept is None else self.kept)
 
     @property
     def biased(self) -> bool:

@@ -41,13 +41,14 @@ class Fused(Backend):
         keep: Int[Tensor, "batch kept"] | None,
     ) -> Float[Tensor, "batch heads tokens head_dim"]:
         assert case.product is not None
-        # Four dimensions, and computed rather than a parameter: otherwise torch leaves the fused kernel.
+        # Four dimensions, and no view of a parameter if there is no gradient: otherwise torch leaves the fused kernel.
         mask, allowed = logits_of(case, keep), allowed_of(case, keep, q.device)
-        mask = None if mask is None else mask.to(q.dtype)
+        if mask is not None:
+            mask = (mask if case.bias_learns else mask.detach()).to(q.dtype)
         if allowed is not None:
             shut = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device).masked_fill(refused(allowed), float("-inf"))
             mask = shut if mask is None else mask + shut
-        queries, keys = case.product.project(q, k)
+        queries, keys = case.product.project(q.to(case.exact), k.to(case.exact))
         scale = case.product.scale(q.shape[-1])
         out = scaled_dot_product_attention(
             queries.to(q.dtype), keys.to(q.dtype), v, attn_mask=mask, dropout_p=case.dropout, scale=scale

@@ -54,7 +54,7 @@ class Streamed(Backend):
         around = case.bias.prefix_logits() if case.prefix else None
         if table is None:
             table = torch.zeros(case.num_heads, *(2 * length - 1 for length in case.grid.shape))
-        queries, keys = case.product.project(q, k)
+        queries, keys = case.product.project(q.to(case.exact), k.to(case.exact))
         return streamed_attention(
             queries.to(q.dtype).contiguous(),
             keys.to(q.dtype),
