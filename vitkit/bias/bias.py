@@ -145,7 +145,11 @@ def lay_out(
     """A displacement table over all pairs of a grid's tokens, or of those that are kept."""
     if table is None:
         return None
-    return expand(table, grid.shape) if keep is None else gather(table, grid.shape, keep)
+    if keep is not None:
+        return gather(table, grid.shape, keep)
+    if torch.compiler.is_exporting():  # windows are of a fixed size
+        return gather(table, grid.shape, torch.arange(prod(grid.shape), device=table.device)[None])[0]
+    return expand(table, grid.shape)
 
 
 def expand(table: Float[Tensor, "heads *displacements"], shape: tuple[int, ...]) -> Float[Tensor, "heads tokens tokens"]:
