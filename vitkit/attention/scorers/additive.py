@@ -10,7 +10,9 @@ from vitkit.errors import UsageError
 
 
 class Additive(Scorer):
-    r"""The score of Bahdanau et al. 2015, :math:`v \cdot \tanh(W_q q + W_k k + b) / \tau`, per head.
+    r"""The score of Bahdanau et al. 2015: a small network of query and key, per head.
+
+    .. math:: v \cdot \tanh(W_q q + W_k k + b) / \tau
 
     It is no dot product, so no fused kernel computes it: it takes :math:`N^2` times ``hidden_dim`` hyperbolic tangents, which
     are evaluated for a few queries at a time and never held all at once.

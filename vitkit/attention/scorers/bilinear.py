@@ -8,7 +8,9 @@ from vitkit.attention.scorers.scorer import ProductScorer
 
 
 class Bilinear(ProductScorer):
-    r"""A learned bilinear form per head, :math:`q^\top W k / (\tau \sqrt d)`.
+    r"""A learned bilinear form of query and key, per head.
+
+    .. math:: q^\top W k / (\tau \sqrt d)
 
     The form is the "general" score of Luong et al. 2015; the constant keeps the scale of the dot product, with which it begins:
     :math:`W` starts as the identity.

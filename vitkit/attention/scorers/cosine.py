@@ -12,7 +12,9 @@ _COLDEST = 0.01
 
 
 class Cosine(ProductScorer):
-    r"""The cosine between query and key over a temperature, :math:`\cos(q, k) / \max(\tau, 0.01)`.
+    r"""The cosine between query and key, over a temperature.
+
+    .. math:: \cos(q, k) / \max(\tau, 0.01)
 
     With a learned temperature that begins at 0.1 it is Swin Transformer V2's (Liu et al. 2022, section 3.2), whose
     ``logit_scale`` is :math:`-\log\tau`.

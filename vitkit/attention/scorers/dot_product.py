@@ -7,7 +7,9 @@ from vitkit.attention.scorers.scorer import ProductScorer
 
 
 class ScaledDotProduct(ProductScorer):
-    r"""The scaled dot product of Vaswani et al. 2017, :math:`q \cdot k / (\tau \sqrt d)`.
+    r"""The scaled dot product of Vaswani et al. 2017, over a temperature.
+
+    .. math:: q \cdot k / (\tau \sqrt d)
 
     Args:
         temperature: :math:`\tau`, or its initial value if it is learned.
