@@ -32,7 +32,7 @@ class Grid:
     spacing: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
+        object.__setattr__(self, "shape", tuple(map(_whole, self.shape)))
         object.__setattr__(self, "spacing", tuple(float(step) for step in self.spacing) or (1.0,) * len(self.shape))
         if not self.shape or min(self.shape) < 1:
             raise UsageError(
@@ -79,3 +79,8 @@ class Grid:
             torch.arange(length, device=device, dtype=dtype) * step for length, step in zip(self.shape, self.spacing, strict=True)
         ]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
+
+
+def _whole(length: int | torch.SymInt) -> int:
+    """A plain int, but for the size yet unknown of a graph that is being exported."""
+    return length if isinstance(length, torch.SymInt) else int(length)  # type: ignore[return-value]  # it stands for one

@@ -3,47 +3,89 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
 
-from vitkit.attention.pattern import Full, Pattern
+from vitkit.attention.backends import BACKENDS, choose
+from vitkit.attention.case import Case
+from vitkit.attention.patterns import Full, Pattern
+from vitkit.attention.scorers import ScaledDotProduct, Scorer
 from vitkit.bias import Bias, NoBias
+from vitkit.errors import UsageError
 from vitkit.grid import Grid
 
 
 def attend(
     q: Float[Tensor, "batch heads tokens head_dim"],
-    k: Float[Tensor, "batch heads tokens head_dim"],
-    v: Float[Tensor, "batch heads tokens head_dim"],
+    k: Float[Tensor, "batch kv_heads tokens head_dim"],
+    v: Float[Tensor, "batch kv_heads tokens head_dim"],
     grid: Grid,
     *,
     bias: Bias = NoBias(),
     pattern: Pattern = Full(),
+    scorer: Scorer = ScaledDotProduct(),
     prefix: int = 0,
     keep: Int[Tensor, "batch kept"] | None = None,
     dropout: float = 0.0,
+    backend: str = "auto",
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    r"""Softmax of :math:`q k^\top / \sqrt{d}` plus the bias, applied to the values, through torch's fused kernels.
+    r"""Softmax of the scores plus the bias, applied to the values, by the fastest backend that is exact.
 
     Args:
         q: Queries.
-        k: Keys.
-        v: Values.
+        k: Keys; with fewer heads, each serves as many query heads in turn (grouped and multi-query attention).
+        v: Values, likewise.
         grid: Where the tokens stand.
         bias: Relative position bias, in logits.
-        pattern: Who may see whom; prefix tokens see and are seen by all.
+        pattern: Who may see whom; prefix tokens see and are seen by all. A query that sees nothing gets zeros.
+        scorer: How a query meets a key, in logits.
         prefix: How many tokens precede the grid's (class token, registers).
         keep: Row-major indices of the grid tokens that are present, if some were removed.
         dropout: Probability of dropping an attention weight. The caller passes 0 outside training.
+        backend: ``"auto"``, or one of ``eager``, ``fused``, ``streamed`` and ``chunked``; :func:`explain` tells them apart.
+
+    Raises:
+        UsageError: Tensors of several types or devices, heads that do not fit, a pattern that leaves nothing, or a backend that
+            cannot serve.
     """
-    logits = bias(grid, prefix, keep)
-    if logits is not None:
-        # Four dimensions: with three, torch leaves the fused kernel.
-        logits = logits.to(q.dtype) if logits.ndim == 4 else logits.to(q.dtype)[None]
-    allowed = pattern.allowed(grid)
-    if allowed is not None:
-        if keep is not None:
-            allowed = allowed[keep[:, :, None], keep[:, None, :]]
-        allowed = pad(allowed.view(-1, 1, *allowed.shape[-2:]), (prefix, 0, prefix, 0), value=True).to(q.device)
-        refused = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device).masked_fill(~allowed, float("-inf"))
-        logits = refused if logits is None else logits + refused
-    return scaled_dot_product_attention(q, k, v, attn_mask=logits, dropout_p=dropout)
+    _check(q, k, v, bias, scorer)
+    if k.shape[1] != q.shape[1]:
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+    case = Case(
+        grid=grid,
+        scorer=scorer,
+        bias=bias,
+        pattern=pattern,
+        batch=q.shape[0],
+        num_heads=q.shape[1],
+        head_dim=q.shape[3],
+        prefix=prefix,
+        kept=None if keep is None else keep.shape[1],
+        dropout=dropout,
+        gradients=_differentiated(q, k, v, bias, scorer),
+        dtype=q.dtype,
+        device=q.device.type,
+    )
+    return BACKENDS[choose(case, backend)[0]](case, q, k, v, keep)
+
+
+def _differentiated(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer) -> bool:
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting():  # an exported graph is for inference
+        return False
+    return any(x.requires_grad for x in (q, k, v, *bias.parameters(), *scorer.parameters()))
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer) -> None:
+    if not q.dtype == k.dtype == v.dtype:
+        raise UsageError(f"queries, keys and values of {q.dtype}, {k.dtype}, {v.dtype}", "one type", "Convert them.")
+    own = {name: next(module.parameters(), q).device for name, module in (("bias", bias), ("scorer", scorer))}
+    devices = {"queries": q.device, "keys": k.device, "values": v.device, **own}
+    if len(set(devices.values())) > 1:
+        found = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise UsageError(found, "one device", "Move them to the same one.")
+    if k.shape[1] != v.shape[1] or not k.shape[1] or q.shape[1] % k.shape[1]:
+        raise UsageError(
+            f"{q.shape[1]} heads of queries, {k.shape[1]} of keys and {v.shape[1]} of values",
+            "as many of keys as of values, and a number that divides the queries'",
+            "Change kv_heads.",
+        )
+    bias.require_heads(q.shape[1])
+    scorer.require(q.shape[1], q.shape[3])

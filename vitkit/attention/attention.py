@@ -4,7 +4,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vitkit.attention.attend import attend
-from vitkit.attention.pattern import Full, Pattern
+from vitkit.attention.patterns import Full, Pattern
+from vitkit.attention.scorers import ScaledDotProduct, Scorer
 from vitkit.bias import Bias, NoBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
@@ -23,9 +24,14 @@ class Attention(nn.Module, Recorded):
         pattern: Who may see whom.
         qkv_bias: Whether queries, keys and values have an additive offset.
         dropout: Probability of dropping attention weights, and of dropping outputs, in training.
+        scorer: How a query meets a key.
+        kv_heads: Heads of keys and values, each shared by as many query heads (grouped-query attention, Ainslie et al. 2023; with
+            1, multi-query attention, Shazeer 2019); must divide ``num_heads``. As many as queries have if not given.
+        qk_norm: Whether queries and keys go through a LayerNorm per head first.
+        backend: How it is computed, see :func:`~vitkit.attention.attend`.
 
     Raises:
-        UsageError: Heads that do not divide the width, or a bias for another number of heads.
+        UsageError: Heads that do not divide the width or each other, or a bias or a scorer for other heads.
 
     >>> import torch
     >>> from vitkit.bias import SpectralBias
@@ -43,17 +49,34 @@ class Attention(nn.Module, Recorded):
         pattern: Pattern = Full(),
         qkv_bias: bool = True,
         dropout: float = 0.0,
+        scorer: Scorer = ScaledDotProduct(),
+        kv_heads: int | None = None,
+        qk_norm: bool = False,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         if num_heads < 1 or dim % num_heads:
             raise UsageError(
                 f"num_heads={num_heads} and dim={dim}", "heads that divide the width", "Change num_heads or the embedding's dim."
             )
+        shared = num_heads if kv_heads is None else kv_heads
+        if shared < 1 or num_heads % shared:
+            raise UsageError(
+                f"kv_heads={kv_heads} and num_heads={num_heads}",
+                "a number that divides the heads",
+                "Change kv_heads or num_heads.",
+            )
+        head_dim = dim // num_heads
         bias.require_heads(num_heads)
-        self.num_heads = num_heads
+        scorer.require(num_heads, head_dim)
+        self.num_heads, self.kv_heads, self.head_dim = num_heads, shared, head_dim
         self.bias = bias
         self.pattern = pattern
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.scorer = scorer
+        self.backend = backend
+        self.qkv = nn.Linear(dim, dim + 2 * shared * head_dim, bias=qkv_bias)
+        self.q_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
+        self.k_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
         self.proj = nn.Linear(dim, dim)
         self.attn_drop = dropout
         self.proj_drop = nn.Dropout(dropout)
@@ -77,7 +100,19 @@ class Attention(nn.Module, Recorded):
             grid = Grid(tuple(x.shape[1:-1]))
             return self(x.flatten(1, -2), grid).view(x.shape)
         batch, tokens, dim = x.shape
-        q, k, v = self.qkv(x).view(batch, tokens, 3, self.num_heads, dim // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
-        dropout = self.attn_drop if self.training else 0.0
-        x = attend(q, k, v, grid, bias=self.bias, pattern=self.pattern, prefix=prefix, keep=keep, dropout=dropout)
+        heads = (self.num_heads, self.kv_heads, self.kv_heads)
+        q, k, v = self.qkv(x).view(batch, tokens, sum(heads), self.head_dim).transpose(1, 2).split(heads, dim=1)
+        x = attend(
+            self.q_norm(q),
+            self.k_norm(k),
+            v,
+            grid,
+            bias=self.bias,
+            pattern=self.pattern,
+            scorer=self.scorer,
+            prefix=prefix,
+            keep=keep,
+            dropout=self.attn_drop if self.training else 0.0,
+            backend=self.backend,
+        )
         return self.proj_drop(self.proj(x.transpose(1, 2).reshape(batch, tokens, dim)))

@@ -1,7 +1,8 @@
-"""What every relative position bias has in common, and how its displacement table becomes logits."""
+"""What every bias has in common, and how a displacement table becomes logits."""
 
 from abc import ABC, abstractmethod
 from math import prod
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -11,19 +12,47 @@ from vitkit.errors import UsageError
 from vitkit.grid import Grid
 from vitkit.recipe import Recorded
 
+if TYPE_CHECKING:
+    from vitkit.bias.compose import ProductBias, SumBias
+
 
 class Bias(nn.Module, Recorded, ABC):
-    """Additive logits per head that depend on the displacement from key to query alone.
+    """Additive logits per head, for every query and key.
 
-    A subclass says what the logits are at each displacement, in :meth:`table`; the rest follows from it.
+    A subclass says what the logits between the grid's tokens are, in :meth:`grid_logits`. If they depend on the displacement
+    alone it derives from :class:`StationaryBias` instead, and says what they are at each displacement, in :meth:`table`.
+    ``a + b`` and ``a * b`` are biases.
     """
 
     num_heads: int | None = None
     """Heads that this bias has logits for; None fits any number."""
 
+    @property
+    def stationary(self) -> bool:
+        """Whether logits between grid tokens depend on the displacement from key to query alone; then :meth:`table` has them."""
+        return False
+
     @abstractmethod
+    def grid_logits(
+        self, grid: Grid, keep: Int[Tensor, "batch kept"] | None = None
+    ) -> Float[Tensor, "*batch heads tokens tokens"] | None:
+        """Logits between the grid's tokens, or those that are kept: (heads, N, N) or (batch, heads, K, K). None means zero."""
+
+    def prefix_logits(self) -> Float[Tensor, "heads 3"] | None:
+        """Logits of a grid's query to a prefix key, a prefix query to a grid's key, and among the prefix. None means zero."""
+        return None
+
     def table(self, grid: Grid) -> Float[Tensor, "heads *displacements"] | None:
-        """Logits at every displacement, query minus key: shape (heads, 2L₁-1, ..., 2Lₙ-1). None means no bias at all."""
+        """Logits at every displacement, query minus key: shape (heads, 2L₁-1, ..., 2Lₙ-1). None means zero.
+
+        Raises:
+            UsageError: The bias is not stationary.
+        """
+        raise UsageError(
+            f"a table of displacements of {type(self).__name__}, which depends on more than the displacement",
+            "a stationary bias",
+            "Use a stationary one, such as SpectralBias, or a pattern that takes any bias, such as Full.",
+        )
 
     def reset_parameters(self) -> None:
         """Draw new initial values; an encoder calls this on the copy that it gives to each block."""
@@ -35,20 +64,28 @@ class Bias(nn.Module, Recorded, ABC):
 
         Args:
             grid: Where the tokens stand.
-            prefix: Tokens before the grid's (class token, registers); their rows and columns get no bias, logit zero.
+            prefix: Tokens before the grid's (class token, registers); their rows and columns get :meth:`prefix_logits`.
             keep: Row-major indices of the grid tokens that are present, one row per sample, if some were removed.
 
         Returns:
             (heads, N, N), or (batch, heads, N, N) with ``keep``, prefix included; None if there is no bias.
         """
-        table = self.table(grid)
-        if table is None:
-            return None
-        logits = expand(table, grid.shape) if keep is None else gather(table, grid.shape, keep)
-        return nn.functional.pad(logits, (prefix, 0, prefix, 0)) if prefix else logits
+        logits = self.grid_logits(grid, keep)
+        around = self.prefix_logits() if prefix else None
+        if around is None:
+            return nn.functional.pad(logits, (prefix, 0, prefix, 0)) if logits is not None and prefix else logits
+        if logits is None:
+            tokens = len(grid) if keep is None else keep.shape[1]
+            logits = around.new_zeros(len(around), tokens, tokens)
+        *batch, heads, tokens, _ = logits.shape
+        to, of, among = (
+            around[:, index, None, None].expand(*batch, heads, *shape)
+            for index, shape in enumerate(((tokens, prefix), (prefix, tokens), (prefix, prefix)))
+        )
+        return torch.cat([torch.cat([among, of], dim=-1), torch.cat([to, logits], dim=-1)], dim=-2)
 
     def axis(self, grid: Grid, axis: int) -> Float[Tensor, "heads length length"] | None:
-        """Logits between tokens that differ along one axis only: shape (heads, L, L)."""
+        """Logits between tokens that differ along one axis only: shape (heads, L, L); of a stationary bias."""
         table = self.table(grid)
         if table is None:
             return None
@@ -56,6 +93,18 @@ class Bias(nn.Module, Recorded, ABC):
             if other != axis:
                 table = table.select(1 + other, grid.shape[other] - 1)
         return expand(table, (grid.shape[axis],))
+
+    def __add__(self, other: "Bias") -> "SumBias":
+        """Both biases, added."""
+        from vitkit.bias.compose import SumBias  # it inherits this class
+
+        return SumBias([self, other])
+
+    def __mul__(self, other: "Bias") -> "ProductBias":
+        """Both biases, multiplied."""
+        from vitkit.bias.compose import ProductBias  # it inherits this class
+
+        return ProductBias([self, other])
 
     def require_heads(self, num_heads: int) -> None:
         """Check that this bias fits an attention of so many heads.
@@ -69,6 +118,38 @@ class Bias(nn.Module, Recorded, ABC):
                 "the same number in both",
                 f"Set the bias's num_heads to {num_heads}.",
             )
+
+
+class StationaryBias(Bias):
+    """Logits that depend on the displacement from key to query alone: a subclass gives them in :meth:`table`."""
+
+    @property
+    def stationary(self) -> bool:
+        """True."""
+        return True
+
+    @abstractmethod
+    def table(self, grid: Grid) -> Float[Tensor, "heads *displacements"] | None:
+        """Logits at every displacement, query minus key: shape (heads, 2L₁-1, ..., 2Lₙ-1). None means zero."""
+
+    def grid_logits(
+        self, grid: Grid, keep: Int[Tensor, "batch kept"] | None = None
+    ) -> Float[Tensor, "*batch heads tokens tokens"] | None:
+        """The table, laid out over all pairs of tokens."""
+        return lay_out(self.table(grid), grid, keep)
+
+
+def lay_out(
+    table: Float[Tensor, "heads *displacements"] | None, grid: Grid, keep: Int[Tensor, "batch kept"] | None = None
+) -> Float[Tensor, "*batch heads tokens tokens"] | None:
+    """A displacement table over all pairs of a grid's tokens, or of those that are kept."""
+    if table is None:
+        return None
+    if keep is not None:
+        return gather(table, grid.shape, keep)
+    if torch.compiler.is_exporting():  # windows are of a fixed size
+        return gather(table, grid.shape, torch.arange(prod(grid.shape), device=table.device)[None])[0]
+    return expand(table, grid.shape)
 
 
 def expand(table: Float[Tensor, "heads *displacements"], shape: tuple[int, ...]) -> Float[Tensor, "heads tokens tokens"]:

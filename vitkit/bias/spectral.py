@@ -1,21 +1,37 @@
 """A bias that is a covariance function."""
 
-from jaxtyping import Float
-from torch import Tensor
+from typing import Literal
 
-from vitkit.bias.bias import Bias
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitkit.bias.bias import StationaryBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
-from vitkit.spectral import Density
+from vitkit.spectral import Density, PositiveCovariance
 
 
-class SpectralBias(Bias):
-    r"""Logits :math:`b(r)` that are the covariance function of a spectral density at the displacement :math:`r`.
+class SpectralBias(StationaryBias):
+    r"""Logits that are the covariance function of a spectral density at the displacement, or its logarithm.
 
-    It has a handful of parameters per head, is defined on every grid and spacing, and never needs resampling.
+    .. math:: b(r - \delta) \qquad\text{or}\qquad \sigma^2 \log\frac{b(r - \delta)}{b(0)}
+
+    It has a handful of parameters per head, is defined on every grid and spacing, and never needs resampling. A covariance is
+    bounded, so it cannot silence many far tokens; the logarithm, which for the exponential is :math:`-\sigma^2 \sum_i
+    |r_i|/\ell_i`, can.
 
     Args:
         density: Covariance family with its scales per head and axis.
+        form: ``"covariance"``, or ``"log"`` for a density whose covariance is positive everywhere.
+        support: ``"patch"`` takes the covariance between averages over patches as wide as the grid's spacing, as tokens are; None
+            between their centres. For the covariance form, without an offset.
+        offset: Whether each head learns a shift :math:`\delta`, in the grid's unit, which begins as none. A covariance is even in
+            :math:`r`; only with a shift can a head look to one side.
+
+    Raises:
+        UsageError: An unknown form or support, a logarithm of a covariance that may be negative, or options that exclude each
+            other.
 
     >>> from vitkit.spectral import Exponential
     >>> bias = SpectralBias(Exponential(num_heads=3, ndim=2))
@@ -23,21 +39,50 @@ class SpectralBias(Bias):
     torch.Size([3, 20, 20])
     """
 
-    def __init__(self, density: Density) -> None:
+    def __init__(
+        self,
+        density: Density,
+        form: Literal["covariance", "log"] = "covariance",
+        support: Literal["patch"] | None = None,
+        offset: bool = False,
+    ) -> None:
         super().__init__()
-        self.density = density
+        if form not in ("covariance", "log"):
+            raise UsageError(f"form={form!r} in SpectralBias", '"covariance" or "log"', "Correct form.")
+        if support not in (None, "patch"):
+            raise UsageError(f"support={support!r} in SpectralBias", '"patch" or none', "Correct support.")
+        if form == "log" and not isinstance(density, PositiveCovariance):
+            raise UsageError(
+                f'form="log" of {type(density).__name__}, whose covariance may be negative',
+                "a density with a positive covariance, such as Exponential or Matern",
+                'Use form="covariance", or another density.',
+            )
+        if support and (form == "log" or offset):
+            raise UsageError(
+                f"support={support!r} with {'an offset' if offset else 'the logarithm'}",
+                "support with the plain covariance form",
+                "Leave one of them out.",
+            )
+        self.density, self.form, self.support = density, form, support
         self.num_heads = density.num_heads
+        self.offset = nn.Parameter(torch.zeros(density.num_heads, density.ndim)) if offset else None
 
     def table(self, grid: Grid) -> Float[Tensor, "heads *displacements"]:
-        """Covariance in logits at every displacement of the grid.
+        """Logits at every displacement of the grid.
 
         Raises:
             UsageError: The density has another number of axes than the grid.
         """
-        if self.density.ndim != grid.ndim:
+        density = self.density
+        if density.ndim != grid.ndim:
             raise UsageError(
-                f"a density of {self.density.ndim} axes on a grid of {grid.ndim}, {grid.shape}",
+                f"a density of {density.ndim} axes on a grid of {grid.ndim}, {grid.shape}",
                 "as many axes in both",
                 f"Set the density's ndim to {grid.ndim}.",
             )
-        return self.density.table(grid)
+        if self.form == "log" and isinstance(density, PositiveCovariance):
+            table = density.log_correlation(density.displacements(grid), self.offset)
+            return density.outputscale.view(-1, *(1,) * grid.ndim) * table
+        if self.offset is not None:
+            return density.covariance(density.displacements(grid), self.offset)
+        return density.patch_table(grid) if self.support else density.table(grid)

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitkit.bias.bias import Bias
+from vitkit.bias.bias import StationaryBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
 
 
-class TableBias(Bias):
+class TableBias(StationaryBias):
     """One learned logit per head and displacement (Shaw et al. 2018; the form is Swin's, Liu et al. 2021).
 
     The table belongs to one grid. It knows nothing of distances, so another grid is refused rather than resized by a guess.
@@ -24,6 +24,8 @@ class TableBias(Bias):
 
     def __init__(self, num_heads: int, shape: Sequence[int], std: float = 0.02) -> None:
         super().__init__()
+        if num_heads < 1:
+            raise UsageError(f"num_heads={num_heads} in TableBias", "at least one", "Set num_heads to the encoder's.")
         self.num_heads = num_heads
         self.shape = tuple(shape)
         self.std = std

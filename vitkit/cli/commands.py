@@ -9,6 +9,7 @@ TRAINING = {
 OTHERS = {
     "evaluate": "run a robustness suite over any model, and write a report",
     "report": "draw the report of a finished evaluation again",
-    "ls": "list suites, backbones, biases, densities, patterns, datasets",
+    "explain": "say which backend computes a config's attention, and why",
+    "ls": "list suites, backbones, biases, densities, scorers, patterns, datasets",
 }
 COMMANDS = TRAINING | OTHERS

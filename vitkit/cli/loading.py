@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Subset
 from vitkit import backbones
 from vitkit.backbones import Backbone
 from vitkit.cli import ls
-from vitkit.cli.explain import explain
+from vitkit.cli.reasons import explain
 from vitkit.data import ImageData, Sample, collate
 from vitkit.errors import UsageError
 from vitkit.tasks import ClassificationTask, load_checkpoint

@@ -17,6 +17,7 @@ from vitkit.evaluation import bundled_suites
 FAMILIES = {
     "biases": ("bias", "Bias"),
     "densities": ("spectral", "Density"),
+    "scorers": ("attention", "Scorer"),
     "patterns": ("attention", "Pattern"),
     "datasets": ("data", "ImageData"),
 }

@@ -15,10 +15,10 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 import vitkit.cli.parsing  # noqa: F401  # tells the parser of numbers
 from vitkit import __version__
 from vitkit.cli.commands import TRAINING
-from vitkit.cli.explain import explain, refuse_nulls
 from vitkit.cli.predictions import PredictionsFile
 from vitkit.cli.progress import progress
 from vitkit.cli.quiet import quiet
+from vitkit.cli.reasons import explain, refuse_nulls
 from vitkit.cli.recall import Recalled, differences, model_overrides
 from vitkit.cli.run_folder import RunFolder
 from vitkit.cli.say import remark, say

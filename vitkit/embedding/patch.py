@@ -125,7 +125,7 @@ class PatchEmbed(nn.Module, Recorded):
         split = [length for pair in zip(grid.shape, self.patch_size, strict=True) for length in pair]
         x = x.reshape(*x.shape[:2], *split)
         tokens, pixels = range(2, x.ndim, 2), range(3, x.ndim, 2)
-        return x.permute(0, *tokens, 1, *pixels).reshape(x.shape[0], len(grid), x.shape[1], prod(self.patch_size))
+        return x.permute(0, *tokens, 1, *pixels).reshape(x.shape[0], prod(grid.shape), x.shape[1], prod(self.patch_size))
 
     def _normalise(
         self, patches: Float[Tensor, "batch tokens channels pixels"], real: Bool[Tensor, "1 tokens 1 pixels"] | None

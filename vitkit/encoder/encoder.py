@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vitkit.attention import Attention, Full, Pattern
+from vitkit.attention import Attention, Full, Pattern, ScaledDotProduct, Scorer
 from vitkit.bias import Bias, NoBias
 from vitkit.embedding import NoPosition, PatchEmbed, Position
 from vitkit.encoder.block import Block
@@ -43,9 +43,12 @@ class Encoder(nn.Module, Recorded):
         dropout: Probability of dropping an activation.
         checkpointing: Whether to keep only each block's input for the backward pass, and compute the rest again.
         eps: Added to the variance by LayerNorm.
+        scorer: How a query meets a key. Each block gets a copy of its own.
+        kv_heads: Heads of keys and values, which must divide ``num_heads``; as many as of queries if not given.
+        qk_norm: Whether queries and keys go through a LayerNorm per head first.
 
     Raises:
-        UsageError: Heads that do not divide the width, a bias for other heads, or token pooling without a class token.
+        UsageError: Heads that do not divide the width, a bias or scorer for other heads, or token pooling without a class token.
 
     >>> encoder = Encoder(PatchEmbed(ndim=2, patch_size=4, in_chans=3, dim=48), depth=2, num_heads=3)
     >>> tokens = encoder(torch.randn(1, 3, 16, 24))
@@ -72,6 +75,9 @@ class Encoder(nn.Module, Recorded):
         dropout: float = 0.0,
         checkpointing: bool = False,
         eps: float = 1e-6,
+        scorer: Scorer = ScaledDotProduct(),
+        kv_heads: int | None = None,
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         for name, value, choices in (("pool", pool, ("token", "mean")), ("norm_order", norm_order, ("pre", "post"))):
@@ -93,9 +99,10 @@ class Encoder(nn.Module, Recorded):
         self.prefix = nn.Parameter(torch.empty(1, int(class_token) + registers, dim))
         self.blocks = nn.ModuleList()
         for index in range(depth):
-            own = deepcopy(bias)
+            own, way = deepcopy(bias), deepcopy(scorer)
             own.reset_parameters()
-            attention = Attention(dim, num_heads, own, pattern, qkv_bias, dropout)
+            way.reset_parameters()
+            attention = Attention(dim, num_heads, own, pattern, qkv_bias, dropout, way, kv_heads, qk_norm)
             path = drop_path * index / max(depth - 1, 1)
             self.blocks.append(Block(attention, dim, mlp_ratio, norm_order, layer_scale, path, dropout, eps))
         self.norm = nn.LayerNorm(dim, eps=eps) if norm_order == "pre" else nn.Identity()

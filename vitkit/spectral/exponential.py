@@ -1,53 +1,66 @@
 """The separable exponential covariance."""
 
-from math import prod
+from math import factorial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from vitkit.grid import Grid
-from vitkit.spectral.density import Density
+from vitkit.spectral.density import PositiveCovariance, outer
+
+# 2(x - 1 + exp(-x))/x² = Σ 2(-x)^j/(j+2)!, to double precision for x < 1.
+_SERIES = [2 * (-1) ** j / factorial(j + 2) for j in range(17)]
 
 
-class Exponential(Density):
+class Exponential(PositiveCovariance):
     r"""Separable exponential covariance, anisotropic per axis.
 
     .. math::
         S(k) = \sigma^2 \prod_i \frac{2\ell_i}{1 + \ell_i^2 k_i^2}, \qquad
         b(r) = \sigma^2 \prod_i e^{-|r_i| / \ell_i}
 
-    In two dimensions, with :math:`a = 1/\ell_x` and :math:`b = 1/\ell_y`, this is the transform pair of
-    :math:`C / ((k_x^2 + a^2)(k_y^2 + b^2))`, :math:`C = 4ab\sigma^2`. It is separable and not isotropic: its level sets are
-    diamonds, not circles.
+    It is not isotropic: its level sets are diamonds. The arguments are those of :class:`~vitkit.spectral.Density`.
 
     >>> density = Exponential(num_heads=1, ndim=2, lengthscale=2.0, outputscale=3.0)
     >>> density.covariance(torch.tensor([[0.0, 0.0], [2.0, 2.0]])).detach()
     tensor([[3.0000, 0.4060]])
     """
 
-    def covariance(self, displacement: Float[Tensor, "*points ndim"]) -> Float[Tensor, "heads *points"]:
-        """Covariance in logits at each displacement, in the grid's unit."""
-        rates = self.lengthscale.reciprocal()
-        exponent = torch.tensordot(rates, displacement.abs(), dims=([1], [displacement.ndim - 1]))
-        return self._per_head(self.outputscale, displacement) * (-exponent).exp()
+    def unit_log_covariance(self, u: Float[Tensor, "heads *points ndim"]) -> Float[Tensor, "heads *points"]:
+        """Logarithm of the covariance of unit scales at a displacement in length scales."""
+        return -u.abs().sum(-1)
 
-    def density(self, frequency: Float[Tensor, "*points ndim"]) -> Float[Tensor, "heads *points"]:
-        """Spectral density at each angular frequency, in logits times the grid's unit to the power n."""
-        lengths = self.lengthscale.view(self.num_heads, *(1,) * (frequency.ndim - 1), self.ndim)
-        factors = 2 * lengths / (1 + (lengths * frequency) ** 2)
-        return self._per_head(self.outputscale, frequency) * factors.prod(dim=-1)
+    def unit_density(self, w: Float[Tensor, "heads *points ndim"]) -> Float[Tensor, "heads *points"]:
+        """Spectral density of unit scales at an angular frequency in radians per length scale."""
+        return (2 / (1 + w**2)).prod(-1)
 
     def table(self, grid: Grid) -> Float[Tensor, "heads *displacements"]:
-        """Covariance at every displacement of a grid, as an outer product over the axes, in logits."""
-        scale = self.raw_outputscale
-        tables = [
-            (-grid.offsets(axis, device=scale.device, dtype=scale.dtype).abs() / self.lengthscale[:, axis, None])
-            .exp()
-            .view(self.num_heads, *(-1 if other == axis else 1 for other in range(self.ndim)))
-            for axis in range(self.ndim)
-        ]
-        return prod(tables, start=self.outputscale.view(-1, *(1,) * self.ndim))
+        """Covariance at every displacement of a grid, as an outer product over the axes where they are not rotated, in logits."""
+        if self.raw_rotation is not None:
+            return super().table(grid)
+        return outer(self.outputscale, [(-steps.abs()).exp() for steps in self._offsets(grid)])
 
-    def _per_head(self, value: Float[Tensor, " heads"], points: Float[Tensor, "*points ndim"]) -> Float[Tensor, "heads *ones"]:
-        return value.view(-1, *(1,) * (points.ndim - 1))
+    def patch_table(self, grid: Grid) -> Float[Tensor, "heads *displacements"]:
+        r"""Covariance between averages over patches as wide as the grid's spacing :math:`p`, at every displacement, in logits.
+
+        Per axis, with :math:`a = 1/\ell`, it is :math:`e^{-a|r|} (2 \sinh(ap/2)/(ap))^2` between two patches and
+        :math:`2(ap - 1 + e^{-ap})/(ap)^2` within one; by quadrature where the axes are rotated.
+        """
+        if self.raw_rotation is not None:
+            return super().patch_table(grid)
+        tables = []
+        for steps, width in zip(self._offsets(grid), self._widths(grid), strict=True):
+            # The hyperbolic sine overflows where its product with the exponential does not.
+            between = (width - steps.abs()).exp() * (-torch.expm1(-width) / width).square()
+            tables.append(torch.where(steps == 0, _within(width), between))
+        return outer(self.outputscale, tables)
+
+
+def _within(width: Float[Tensor, "heads one"]) -> Float[Tensor, "heads one"]:
+    """Mean correlation of two points of one patch, whose width is in length scales."""
+    small, large = width.clamp(max=1), width.clamp(min=1)
+    series = torch.zeros_like(width)
+    for coefficient in reversed(_SERIES):
+        series = series * small + coefficient
+    return torch.where(width < 1, series, 2 * (large + torch.expm1(-large)) / large.square())

@@ -15,10 +15,3 @@ class Pattern(Recorded, ABC):
     @abstractmethod
     def allowed(self, grid: Grid) -> Bool[Tensor, "tokens tokens"] | None:
         """True where the query (row) may see the key (column); None if everything is allowed."""
-
-
-class Full(Pattern):
-    """Every token sees every token."""
-
-    def allowed(self, grid: Grid) -> None:
-        """No restriction."""

@@ -1,0 +1,160 @@
+"""Draw the pictures of densities and biases that these pages show.
+
+python docs/pictures.py docs/images
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vitkit.bias import (
+    Bias,
+    DistanceBias,
+    GridDistance,
+    KeyBias,
+    LogCPBBias,
+    PathDistance,
+    PrefixBias,
+    SpectralBias,
+    TableBias,
+)
+from vitkit.grid import Grid
+from vitkit.spectral import (
+    Density,
+    Exponential,
+    Gaussian,
+    Matern,
+    NumericDensity,
+    RationalQuadratic,
+    SpectralMixture,
+)
+
+GRID = Grid((15, 15))
+HEADS = 3
+SCALES = {"num_heads": HEADS, "ndim": 2, "lengthscale": 2.5, "spread": 4.0}
+
+
+class Ring(NumericDensity):
+    """All orientations of one wavelength, as in the page on densities."""
+
+    def unit_density(self, w: Tensor) -> Tensor:
+        """A Gaussian ring of radius two."""
+        return (-2 * (w.norm(dim=-1) - 2).square()).exp()
+
+
+DENSITIES: dict[str, Callable[[], Density]] = {
+    "exponential": lambda: Exponential(**SCALES),
+    "gaussian": lambda: Gaussian(**SCALES),
+    "matern": lambda: Matern(**SCALES, nu=1.5),
+    "rational-quadratic": lambda: RationalQuadratic(**SCALES, alpha=0.5),
+    "spectral-mixture": lambda: SpectralMixture(**SCALES),
+    "numeric": lambda: Ring(**SCALES),
+    "rotation": lambda: turned(),
+}
+
+
+def turned() -> Density:
+    """Length scales that differ between the axes, under a rotation of each head's own."""
+    density = Gaussian(HEADS, 2, lengthscale=2.5, spread=1.0, rotation=True)
+    with torch.no_grad():
+        density.raw_lengthscale += torch.tensor([0.6, -0.6])
+        assert density.raw_rotation is not None
+        density.raw_rotation.copy_(torch.tensor([[0.0], [0.6], [1.2]]))
+    return density
+
+
+def shifted() -> Bias:
+    """A covariance that each head moves to another side."""
+    bias = SpectralBias(Gaussian(**SCALES), offset=True)
+    with torch.no_grad():
+        assert bias.offset is not None
+        bias.offset.copy_(torch.tensor([[-3.0, 0.0], [0.0, 3.0], [3.0, -3.0]]))
+    return bias
+
+
+def walls() -> list[list[float]]:
+    """The grid's neighbours as a graph, with a wall that has one door."""
+    height, width = GRID.shape
+    rows = [[0.0] * len(GRID) for _ in range(len(GRID))]
+    for y in range(height):
+        for x in range(width):
+            for other_y, other_x in ((y + 1, x), (y, x + 1)):
+                wall = x == 9 and other_x == 10 and y != 3
+                if other_y < height and other_x < width and not wall:
+                    rows[y * width + x][other_y * width + other_x] = 1.0
+    return rows
+
+
+BIASES: dict[str, Callable[[], Bias]] = {
+    "spectral-covariance": lambda: SpectralBias(Exponential(**SCALES, outputscale=4.0)),
+    "spectral-log": lambda: SpectralBias(Exponential(**SCALES), form="log"),
+    "spectral-patch": lambda: SpectralBias(Exponential(**SCALES, outputscale=4.0), support="patch"),
+    "spectral-offset": shifted,
+    "table": lambda: TableBias(HEADS, GRID.shape, std=1.0),
+    "log-cpb": lambda: LogCPBBias(HEADS, 2, extent=[14.0, 14.0]),
+    "distance-grid": lambda: DistanceBias(HEADS, GridDistance(1.0), lengthscale=2.5),
+    "distance-path": lambda: DistanceBias(HEADS, PathDistance(walls()), lengthscale=2.5),
+    "key": lambda: KeyBias(HEADS, GRID.shape, std=1.0),
+    "sum": lambda: SpectralBias(Gaussian(**SCALES)) + DistanceBias(HEADS, lengthscale=8.0),
+    "product": lambda: SpectralBias(Exponential(**SCALES)) * SpectralBias(SpectralMixture(**SCALES)),
+    "prefix": lambda: SpectralBias(Exponential(**SCALES)) + prefixed(),
+}
+
+
+def prefixed() -> Bias:
+    """Logits of a class token that are not zero."""
+    bias = PrefixBias(HEADS)
+    with torch.no_grad():
+        bias.values.copy_(torch.tensor([[1.0, 0.5, -1.0]]))
+    return bias
+
+
+def show(axes: Axes, values: Tensor, title: str, colours: str = "viridis") -> None:
+    """One map."""
+    image = axes.imshow(values.numpy(), cmap=colours, interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    axes.set(xticks=[], yticks=[])
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.ax.tick_params(labelsize=6)
+
+
+def draw_density(density: Density) -> Figure:
+    """The first head's density, then each head's covariance around the origin."""
+    figure = Figure(figsize=(8, 1.9), layout="constrained")
+    panels = figure.subplots(1, 1 + HEADS)
+    k = torch.linspace(-2, 2, 60)
+    frequencies = torch.stack(torch.meshgrid(k, k, indexing="ij"), dim=-1)
+    with torch.no_grad():
+        spectrum, table = density.density(frequencies)[0], density.table(GRID)
+    show(panels[0], (spectrum / spectrum[spectrum.isfinite()].max()).clamp(min=1e-6).log10(), "log₁₀ S(k), head 0", "magma")
+    for head in range(HEADS):
+        show(panels[1 + head], table[head], f"b(r), head {head}")
+    return figure
+
+
+def draw_bias(bias: Bias, prefix: int) -> Figure:
+    """Each head's logits of the central query, or with a prefix all logits of a small grid."""
+    figure = Figure(figsize=(6.2, 1.9), layout="constrained")
+    with torch.no_grad():
+        logits = bias(Grid((3, 3)) if prefix else GRID, prefix).detach()
+    for head, axes in enumerate(figure.subplots(1, HEADS)):
+        show(axes, logits[head] if prefix else logits[head, len(GRID) // 2].view(GRID.shape), f"head {head}")
+    return figure
+
+
+def main(folder: Path) -> None:
+    """Draw all of them."""
+    torch.manual_seed(0)
+    for name, density in DENSITIES.items():
+        draw_density(density()).savefig(folder / f"density-{name}.png", dpi=110)
+    for name, bias in BIASES.items():
+        draw_bias(bias(), prefix=1 if name == "prefix" else 0).savefig(folder / f"bias-{name}.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

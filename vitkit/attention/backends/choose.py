@@ -1,0 +1,62 @@
+"""The rule that chooses a backend, which can be asked."""
+
+import torch
+
+from vitkit.attention.backends.backend import Backend
+from vitkit.attention.backends.chunked import Chunked
+from vitkit.attention.backends.eager import Eager
+from vitkit.attention.backends.fused import Fused
+from vitkit.attention.backends.streamed import Streamed
+from vitkit.attention.case import Case
+from vitkit.errors import UsageError
+
+SHORT = 200
+"""Tokens below which plain products beat the streamed backward pass and chunks on the CPU."""
+LONG = 512
+"""Tokens from which, without gradients on the CPU, tiles beat a mask of every pair."""
+SMALL = 2**25
+"""Bytes of temporary memory up to which plain products beat chunks."""
+
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Fused(), Streamed(), Chunked(), Eager())}
+"""By name, in the order in which they are tried."""
+
+
+def choose(case: Case, backend: str = "auto") -> tuple[str, str]:
+    """Name of the backend for a case, and why it is that: the one that is asked for, or the first that this rule prefers.
+
+    1. Plain products, where a fused kernel does not serve and there are few tokens, or little memory is needed.
+    2. The streamed kernel instead of a mask of every pair, where nothing is differentiated and tokens are many.
+    3. Whatever serves first: fused, streamed, chunked, eager.
+
+    Raises:
+        UsageError: No such backend, or the one that is asked for cannot serve; the message says why, and which can.
+    """
+    refusals = refusals_of(case)
+    able = [name for name in BACKENDS if name not in refusals]
+    if backend == "auto":
+        return _rule(case, able)
+    if backend not in BACKENDS:
+        raise UsageError(f"backend={backend!r}", f'"auto" or one of {", ".join(BACKENDS)}', "Correct backend.")
+    if backend in refusals:
+        raise UsageError(
+            f"backend={backend!r}, but {refusals[backend]}", f"one that serves: {', '.join(able)}", 'Use backend="auto".'
+        )
+    return backend, "it was asked for"
+
+
+def refusals_of(case: Case) -> dict[str, str]:
+    """Why each backend that cannot serve a case cannot, by name."""
+    return {name: reason for name, candidate in BACKENDS.items() if (reason := candidate.serves(case)) is not None}
+
+
+def _rule(case: Case, able: list[str]) -> tuple[str, str]:
+    if torch.compiler.is_exporting():
+        return able[0], "it serves an exported graph whose sizes are yet unknown"
+    if "fused" not in able:
+        if case.product is not None and case.tokens < SHORT:
+            return "eager", f"{case.tokens} tokens are few, and fused does not serve"
+        if BACKENDS["eager"].cost(case).memory <= SMALL and "streamed" not in able:
+            return "eager", "it needs little memory, and fused does not serve"
+    elif "streamed" in able and not case.gradients and case.tokens >= LONG:
+        return "streamed", f"{case.tokens} tokens are many, and it never holds a bias of every pair"
+    return able[0], "it is the first that serves"

@@ -1,0 +1,91 @@
+"""What there is to compute, as far as the choice of a backend depends on it."""
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import nn
+
+from vitkit.attention.patterns import Full, Pattern
+from vitkit.attention.scorers import ProductScorer, Scorer
+from vitkit.bias import Bias, NoBias
+from vitkit.grid import Grid
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of :func:`~vitkit.attention.attend`, without its tensors.
+
+    Args:
+        grid: Where the tokens stand.
+        scorer: How a query meets a key.
+        bias: Relative position bias.
+        pattern: Who may see whom.
+        batch: Samples.
+        num_heads: Heads.
+        head_dim: Width of a head.
+        prefix: Tokens before the grid's.
+        kept: How many of the grid's tokens are present in each sample; None if none was removed.
+        dropout: Probability of dropping an attention weight.
+        gradients: Whether anything will be differentiated.
+        dtype: Of queries, keys and values.
+        device: Type of their device.
+    """
+
+    grid: Grid
+    scorer: Scorer
+    bias: Bias
+    pattern: Pattern
+    batch: int
+    num_heads: int
+    head_dim: int
+    prefix: int = 0
+    kept: int | None = None
+    dropout: float = 0.0
+    gradients: bool = False
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+
+    @property
+    def tokens(self) -> int:
+        """Length of the sequence."""
+        # Not the grid's len, which would fix the size of a graph that is being exported.
+        return self.prefix + (prod(self.grid.shape) if self.kept is None else self.kept)
+
+    @property
+    def biased(self) -> bool:
+        """Whether there is a bias."""
+        return not isinstance(self.bias, NoBias)
+
+    @property
+    def bias_learns(self) -> bool:
+        """Whether the bias needs a gradient."""
+        return self.gradients and _learns(self.bias)
+
+    @property
+    def restricted(self) -> bool:
+        """Whether not every token sees every token."""
+        return not isinstance(self.pattern, Full)
+
+    @property
+    def product(self) -> ProductScorer | None:
+        """The scorer, if it is a dot product."""
+        return self.scorer if isinstance(self.scorer, ProductScorer) else None
+
+    @property
+    def exact(self) -> torch.dtype:
+        """What half precision is computed in, where no fused kernel does it."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    @property
+    def scores(self) -> int:
+        """Pairs of a query and a key in all heads and samples."""
+        return self.batch * self.num_heads * self.tokens**2
+
+    def flops(self, products: int) -> int:
+        """Floating-point operations of so many products of the scores' size with tokens."""
+        return 2 * products * self.scores * self.head_dim
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
