@@ -57,7 +57,7 @@ def gathered_attention(
     if table is not None:
         table = table.flatten(1)
     steps = plan(pattern, grid.shape, prefix, bias.stationary, q.device)
-    out: Tensor = _Gathered.apply(q, k, v, table, around, steps, q.shape[-1] ** -0.5 if scale is None else scale)  # type: ignore[no-untyped-call]
+    out: Tensor = _Gathered.apply(q, k, v, table, around, steps, q.shape[-1] ** -0.5 if scale is None else scale)
     return out
 
 
@@ -101,7 +101,7 @@ class _Gathered(torch.autograd.Function):
         return out.view(q.shape).to(q.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]  # torch has not typed it
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, table, around, out, lse = ctx.saved_tensors
         plan, scale = ctx.plan, ctx.scale

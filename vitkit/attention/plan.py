@@ -107,7 +107,7 @@ def _piece(blocks: Blocks, before: Tensor, prefix: int, first: bool, stationary:
     if allowed is not None:
         allowed = torch.nn.functional.pad(allowed, (before.shape[1], 0), value=True).to(device)
     # Of a block alone, translates or not makes no difference.
-    translates = blocks.alike and stationary or len(keys) == 1
+    translates = (blocks.alike and stationary) or len(keys) == 1
     return Piece((blocks.queries + prefix).to(device), keys.to(device), allowed, first, translates)
 
 

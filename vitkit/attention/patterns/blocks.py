@@ -80,7 +80,7 @@ def _by_form(spans: Iterable[Span]) -> list[list[Span]]:
     return list(forms.values())
 
 
-def _combine(indices: list[Int[Tensor, "spans length"]], strides: list[int]) -> Int[Tensor, "blocks tokens"]:
+def _combine(indices: list[Int[Tensor, "_ _"]], strides: list[int]) -> Int[Tensor, "blocks tokens"]:
     """Row-major indices of all combinations of one span per axis."""
     ndim = len(indices)
     total = torch.zeros((1,) * 2 * ndim, dtype=torch.long)

@@ -23,7 +23,7 @@ class Global(SparsePattern):
 
     Args:
         tokens: Indices along the axes of each global token.
-        stride: Instead: all tokens whose indices are multiples of the stride along every axis. Their number grows with the grid's.
+        stride: Instead: all tokens whose indices are multiples of the stride along every axis, which are more on a larger grid.
 
     >>> Global(tokens=[[0]]).allowed(Grid((3,))).int()
     tensor([[1, 1, 1],

@@ -19,8 +19,8 @@ class Window(SparsePattern):
     .. math::
         \text{along every axis:}\quad w s + a - o \le j < (w + 1) s + a + o, \qquad w = \lfloor (i - a) / s \rfloor
 
-    for query i, key j, size s, shift a and overlap o. The partition ends at the border: windows there are smaller if the size does
-    not divide the grid or with a shift. Nothing wraps around, as it does in Swin (Liu et al. 2021), where a mask takes it back.
+    for query i, key j, size s, shift a and overlap o. The partition ends at the border: windows there are smaller with a shift,
+    or if the size does not divide the grid. Nothing wraps around, as in Swin (Liu et al. 2021), where a mask takes that back.
 
     Args:
         size: Tokens along each axis of a window, or one number for all axes.
