@@ -66,10 +66,11 @@ def _plain(value: Any) -> Any:
 
 
 def _public_path(cls: type) -> str:
-    """Where users import the class from: the package that re-exports it, so that moving its file breaks no checkpoint."""
-    package = cls.__module__.rpartition(".")[0]
-    exported = getattr(sys.modules.get(package), cls.__name__, None) is cls
-    return f"{package if exported else cls.__module__}.{cls.__qualname__}"
+    """Where users import the class from: the outermost package that exports it, so that moving its file breaks no checkpoint."""
+    parts = cls.__module__.split(".")
+    packages = (".".join(parts[:count]) for count in range(1, len(parts)))
+    exporting = (package for package in packages if getattr(sys.modules.get(package), cls.__name__, None) is cls)
+    return f"{next(exporting, cls.__module__)}.{cls.__qualname__}"
 
 
 def recipe(obj: Recorded) -> Recipe:

@@ -8,6 +8,7 @@ from timm.models.swin_transformer_v2 import WindowAttention
 from torch import nn
 
 from vitkit.attention import Additive, Attention, Bilinear, Cosine, ScaledDotProduct, attend
+from vitkit.attention.scorers import hidden
 from vitkit.bias import NoBias, TableBias
 from vitkit.embedding import PatchEmbed
 from vitkit.encoder import Encoder
@@ -136,7 +137,35 @@ def test_a_scorer_for_other_heads():
         Attention(32, 4, scorer=Additive(2, 8))
 
 
-@pytest.mark.parametrize("hidden", [0, -1])
-def test_no_hidden_units(hidden):
-    with pytest.raises(UsageError, match=f"hidden_dim={hidden}"):
-        Additive(2, 8, hidden_dim=hidden)
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("tile", [1, 50, 10**6])
+def test_tiles_of_hidden_units_are_the_naive_broadcast(monkeypatch, tile, norm):
+    monkeypatch.setattr(hidden, "WHOLE", 0)
+    monkeypatch.setattr(hidden, "TILE", tile)
+    inputs = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 3, 5, 4), (2, 3, 7, 4), (3, 4))]
+    q, k, vector = inputs
+    total = q[:, :, :, None] + k[:, :, None]
+    if norm:
+        total = (total - total.mean(-1, True)) / (total.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    wanted = (total.tanh() * vector[:, None, None]).sum(-1)
+    found = hidden.hidden_scores(q, k, vector, norm)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    cotangent = torch.randn_like(wanted)
+    ours, theirs = (torch.autograd.grad(scores, inputs, cotangent) for scores in (found, wanted))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda *tensors: hidden.hidden_scores(*tensors, norm), inputs)
+
+
+def test_hidden_units_are_not_kept_for_the_backward_pass():
+    scorer, q = Additive(2, 8, 64), torch.randn(1, 2, 300, 8, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        scorer(q, q)
+    assert sum(kept) < 2 * 300**2  # one number a pair, of 64
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_hidden_units(count):
+    with pytest.raises(UsageError, match=f"hidden_dim={count}"):
+        Additive(2, 8, hidden_dim=count)

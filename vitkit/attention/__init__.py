@@ -3,7 +3,7 @@
 from vitkit.attention.attend import attend
 from vitkit.attention.attention import Attention
 from vitkit.attention.explain import Explanation, explain
-from vitkit.attention.patterns import Full, Pattern
+from vitkit.attention.patterns import Dilated, Full, Global, Neighbourhood, Pattern, SparsePattern, Union, Window
 from vitkit.attention.scorers import Additive, Bilinear, Cosine, ScaledDotProduct, Scorer
 
 __all__ = [
@@ -11,11 +11,17 @@ __all__ = [
     "Attention",
     "Bilinear",
     "Cosine",
+    "Dilated",
     "Explanation",
     "Full",
+    "Global",
+    "Neighbourhood",
     "Pattern",
     "ScaledDotProduct",
     "Scorer",
+    "SparsePattern",
+    "Union",
+    "Window",
     "attend",
     "explain",
 ]

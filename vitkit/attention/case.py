@@ -82,6 +82,11 @@ class Case:
         """Pairs of a query and a key in all heads and samples."""
         return self.batch * self.num_heads * self.tokens**2
 
+    @property
+    def pair_flops(self) -> int:
+        """Operations of the scores: a product, or four for each hidden unit, a hyperbolic tangent counted as one."""
+        return self.flops(1) if self.scorer.hidden_dim is None else 4 * self.scores * self.scorer.hidden_dim
+
     def flops(self, products: int) -> int:
         """Floating-point operations of so many products of the scores' size with tokens."""
         return 2 * products * self.scores * self.head_dim

@@ -27,19 +27,18 @@ class Chunked(Backend):
         return None
 
     def cost(self, case: Case) -> Cost:  # noqa: D102
-        width = case.scorer.width
         chunk = self.rows(case) * case.scores // max(case.tokens, 1)
         samples = 1 if case.kept is None else case.batch
         bias = case.scores // case.batch * samples * (2 if case.bias_learns else 1) if case.biased else 0
         allowed = samples * case.tokens**2 if case.restricted else 0
-        once = 2 * case.scores * (case.head_dim if case.product else 2 * width) + case.flops(1)
-        held = (3 if case.gradients else 2) * chunk * max(width, 1)
+        once = case.pair_flops + case.flops(1)
+        held = (3 if case.gradients else 2) * chunk
         return Cost((held + bias) * case.exact.itemsize + allowed, once * 4 if case.gradients else once)
 
     @staticmethod
     def rows(case: Case) -> int:
         """Queries of a chunk."""
-        return max(CHUNK_ELEMENTS // max(case.batch * case.num_heads * case.tokens * case.scorer.width, 1), 1)
+        return max(CHUNK_ELEMENTS // max(case.batch * case.num_heads * case.tokens, 1), 1)
 
     def __call__(  # noqa: D102
         self,

@@ -20,10 +20,9 @@ class Eager(Backend):
 
     def cost(self, case: Case) -> Cost:  # noqa: D102
         # With gradients: the weights, and the gradients of weights and of scores; without: scores and weights.
-        copies = (3 if case.gradients else 2) + (2 if case.scorer.width > 1 else 0) * case.scorer.width
+        copies = 3 if case.gradients else 2
         shared = case.scores // case.batch * (2 if case.bias_learns else 1) if case.biased else 0
-        pair = 2 * case.scores * (case.head_dim if case.product else 2 * case.scorer.width)
-        once = pair + case.flops(1)
+        once = case.pair_flops + case.flops(1)
         return Cost((copies * case.scores + shared) * case.exact.itemsize, once * 3 if case.gradients else once)
 
     def __call__(  # noqa: D102

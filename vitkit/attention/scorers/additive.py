@@ -3,8 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
 
+from vitkit.attention.scorers.hidden import hidden_scores
 from vitkit.attention.scorers.scorer import Scorer
 from vitkit.errors import UsageError
 
@@ -15,7 +15,7 @@ class Additive(Scorer):
     .. math:: v \cdot \tanh(W_q q + W_k k + b) / \tau
 
     It is no dot product, so no fused kernel computes it: it takes :math:`N^2` times ``hidden_dim`` hyperbolic tangents, which
-    are evaluated for a few queries at a time and never held all at once.
+    are evaluated in tiles, again in the backward pass, and never held all at once.
 
     Args:
         num_heads: Heads, each with parameters of its own.
@@ -41,7 +41,8 @@ class Additive(Scorer):
         super().__init__(temperature, learned, num_heads)
         if hidden_dim < 1 or head_dim < 1:
             raise UsageError(f"head_dim={head_dim} and hidden_dim={hidden_dim} in Additive", "at least one", "Correct them.")
-        self.head_dim, self.width, self.norm = head_dim, hidden_dim, norm
+        self.head_dim, self.norm = head_dim, norm
+        self.hidden_dim: int = hidden_dim
         self.weight_q = nn.Parameter(torch.empty(num_heads, head_dim, hidden_dim))
         self.weight_k = nn.Parameter(torch.empty(num_heads, head_dim, hidden_dim))
         self.offset = nn.Parameter(torch.empty(num_heads, hidden_dim))
@@ -54,7 +55,7 @@ class Additive(Scorer):
         for weight in (self.weight_q, self.weight_k):
             nn.init.normal_(weight, std=(2 * weight.shape[1]) ** -0.5)
         nn.init.zeros_(self.offset)
-        nn.init.normal_(self.vector, std=self.width**-0.5)
+        nn.init.normal_(self.vector, std=self.hidden_dim**-0.5)
 
     def project(
         self, q: Float[Tensor, "batch heads queries head_dim"], k: Float[Tensor, "batch heads keys head_dim"]
@@ -67,9 +68,5 @@ class Additive(Scorer):
         self, q: Float[Tensor, "batch heads queries width"], k: Float[Tensor, "batch heads keys width"]
     ) -> Float[Tensor, "batch heads queries keys"]:
         """The sum over the hidden units, in logits."""
-        hidden = q[:, :, :, None] + k[:, :, None]
-        if self.norm:
-            hidden = layer_norm(hidden, (self.width,))
         vector = self.vector if self.log_temperature is None else self.vector * self.sharpness()[:, None]
-        vector = (vector * self.fixed_sharpness).to(q.dtype)
-        return torch.matmul(hidden.tanh(), vector[:, None, :, None]).squeeze(-1)
+        return hidden_scores(q, k, (vector * self.fixed_sharpness).to(q.dtype), self.norm)

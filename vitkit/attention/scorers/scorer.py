@@ -31,8 +31,8 @@ class Scorer(nn.Module, Recorded, ABC):
     """Heads that this scorer has parameters for; None fits any number."""
     head_dim: int | None = None
     """Width of a head that this scorer has parameters for; None fits any."""
-    width = 1
-    """Numbers that :meth:`combine` holds for one pair of a query and a key."""
+    hidden_dim: int | None = None
+    """Hidden units of a score that is no dot product."""
 
     def __init__(self, temperature: float = 1.0, learned: bool = False, num_heads: int | None = None) -> None:
         super().__init__()
