@@ -17,7 +17,7 @@ def test_it_says_what_runs_and_why(capsys):
     code, out, _ = ask(capsys, "--config", str(CONFIGS / "digits.yaml"))
     assert code == 0
     assert out.startswith(
-        "64 samples of 1 prefix tokens and 4 × 4 patches, float32 on cpu, a training step\nblocks 0 to 3: eager"
+        "32 samples of 1 prefix tokens and 4 × 4 patches, float32 on cpu, a training step\nblocks 0 to 3: eager"
     )
     assert "not fused     on the CPU torch's fused kernel gives no gradient to a mask" in out
 
@@ -25,12 +25,12 @@ def test_it_says_what_runs_and_why(capsys):
 @pytest.mark.parametrize(
     ("options", "backend"),
     [
-        (["--size", "32", "32"], "streamed"),
-        (["--size", "32", "32", "--inference"], "fused"),
-        (["--size", "64", "64", "--inference"], "streamed"),
-        (["--size", "32", "32", "--device", "cuda"], "fused"),
-        (["--size", "32", "32", "--model.encoder.bias", "NoBias"], "fused"),
-        (["--size", "32", "32", "--model.encoder.dropout", "0.1", "--batch", "64"], "chunked"),
+        (["--size", "64", "64"], "streamed"),
+        (["--size", "64", "64", "--inference"], "fused"),
+        (["--size", "128", "128", "--inference"], "streamed"),
+        (["--size", "64", "64", "--device", "cuda"], "fused"),
+        (["--size", "64", "64", "--model.encoder.bias", "NoBias"], "fused"),
+        (["--size", "64", "64", "--model.encoder.dropout", "0.1", "--batch", "64"], "chunked"),
     ],
 )
 def test_options_change_the_answer(capsys, options, backend):
