@@ -75,12 +75,13 @@ def test_lower_precision_stays_within_its_rounding(dtype, unit):
     exact = [x.detach().double().requires_grad_() for x in inputs]
     found, wanted = streamed_attention(*inputs, shape, prefix), eager(*exact, shape, prefix)
     assert found.dtype == dtype
-    cotangent = torch.randn_like(wanted).to(dtype)
+    cotangent = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     ours, theirs = torch.autograd.grad(found, inputs, cotangent), torch.autograd.grad(wanted, exact, cotangent.double())
     pairs = [(found, wanted), *zip(ours, theirs, strict=True)]
     for mine, other in pairs:
-        # Rounding enters once per input and once per output, and random signs make it grow with the root of the terms.
-        assert (mine.double() - other).abs().max() <= 16 * unit * other.abs().max()
+        # A sum over the tokens of n roundings with random signs grows with the root of n; four such sums follow one another (scores,
+        # normaliser, output, gradient).
+        assert (mine.double() - other).abs().max() <= 4 * found.shape[2] ** 0.5 * unit * other.abs().max()
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 30.0])
