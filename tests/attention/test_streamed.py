@@ -79,7 +79,7 @@ def test_lower_precision_stays_within_its_rounding(dtype, unit):
     ours, theirs = torch.autograd.grad(found, inputs, cotangent), torch.autograd.grad(wanted, exact, cotangent.double())
     pairs = [(found, wanted), *zip(ours, theirs, strict=True)]
     for mine, other in pairs:
-        # A sum over the tokens of n roundings with random signs grows with the root of n; four such sums follow one another (scores,
+        # A sum of n roundings with random signs grows with the root of n, the tokens; four such sums follow one another (scores,
         # normaliser, output, gradient).
         assert (mine.double() - other).abs().max() <= 4 * found.shape[2] ** 0.5 * unit * other.abs().max()
 
