@@ -56,6 +56,13 @@ def test_the_public_path_is_recorded_so_that_files_may_move():
 
 
 def test_help_shows_the_constructor_and_not_its_recorder():
-    assert list(inspect.signature(Exponential).parameters) == ["num_heads", "ndim", "lengthscale", "outputscale", "spread", "rotation"]
+    assert list(inspect.signature(Exponential).parameters) == [
+        "num_heads",
+        "ndim",
+        "lengthscale",
+        "outputscale",
+        "spread",
+        "rotation",
+    ]
     assert next(iter(inspect.signature(Preprocess).parameters)) == "size"
     assert list(inspect.signature(SpectralBias(Exponential(1, 1)).forward).parameters) == ["grid", "prefix", "keep"]
