@@ -1,4 +1,4 @@
-"""Draw the pictures of densities and biases that these pages show.
+"""Draw the pictures of densities, biases and patterns that these pages show.
 
 python docs/pictures.py docs/images
 """
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from vitkit.attention import Dilated, Global, Neighbourhood, Pattern, Union, Window
 from vitkit.bias import (
     Bias,
     DistanceBias,
@@ -147,6 +148,36 @@ def draw_bias(bias: Bias, prefix: int) -> Figure:
     return figure
 
 
+PATTERNS: dict[str, Pattern] = {
+    "window": Window(4),
+    "window-shift": Window(4, shift=2),
+    "window-overlap": Window(4, overlap=1),
+    "dilated": Dilated(4),
+    "neighbourhood": Neighbourhood(2),
+    "neighbourhood-dilated": Neighbourhood(2, dilation=2),
+    "global": Global(tokens=[[2, 2], [8, 9]]),
+    "union": Union([Window(4), Neighbourhood(2), Global(tokens=[[2, 2], [8, 9]])]),
+}
+
+
+def draw_pattern(pattern: Pattern) -> Figure:
+    """The keys that some queries see, each marked by a dot, then the mask of all pairs."""
+    grid = Grid((12, 12))
+    allowed = pattern.allowed(grid)
+    assert allowed is not None
+    figure = Figure(figsize=(8, 1.8), layout="constrained")
+    *panels, last = figure.subplots(1, 5)
+    for axes, (y, x) in zip(panels, ((1, 1), (5, 6), (8, 9), (11, 4)), strict=True):
+        axes.imshow(allowed[y * 12 + x].view(grid.shape).numpy(), cmap="Blues", vmin=0, vmax=1.4, interpolation="nearest")
+        axes.plot(x, y, "o", color="tab:orange", markersize=4)
+        axes.set_title(f"seen from ({y}, {x})", fontsize=8)
+    last.imshow(allowed.numpy(), cmap="Blues", vmin=0, vmax=1.4, interpolation="nearest")
+    last.set_title(f"all pairs: {allowed.double().mean().item():.0%}", fontsize=8)
+    for axes in (*panels, last):
+        axes.set(xticks=[], yticks=[])
+    return figure
+
+
 def main(folder: Path) -> None:
     """Draw all of them."""
     torch.manual_seed(0)
@@ -154,6 +185,8 @@ def main(folder: Path) -> None:
         draw_density(density()).savefig(folder / f"density-{name}.png", dpi=110)
     for name, bias in BIASES.items():
         draw_bias(bias(), prefix=1 if name == "prefix" else 0).savefig(folder / f"bias-{name}.png", dpi=110)
+    for name, pattern in PATTERNS.items():
+        draw_pattern(pattern).savefig(folder / f"pattern-{name}.png", dpi=110)
 
 
 if __name__ == "__main__":

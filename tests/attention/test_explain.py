@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from vitkit.attention import Additive, Attention, Bilinear, Cosine, Full, Pattern, ScaledDotProduct, explain
+from vitkit.attention import Additive, Attention, Bilinear, Cosine, Full, Pattern, ScaledDotProduct, Window, explain
 from vitkit.attention.backends import BACKENDS
 from vitkit.bias import KeyBias, LogCPBBias, NoBias, PrefixBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
@@ -50,6 +50,8 @@ CASES = [
     (Grid((48, 48)), True, 0, None, {"scorer": Additive(HEADS, 8, 4)}, "chunked"),
     (MIDDLE, False, 0, None, {"scorer": Additive(HEADS, 8), "bias": spectral()}, "eager"),
     (MIDDLE, False, 0, None, {"pattern": Band()}, "fused"),
+    (LARGE, True, 1, None, {"pattern": Window(4), "bias": spectral()}, "gathered"),
+    (LARGE, False, 0, None, {"pattern": Window(4)}, "gathered"),
     (MIDDLE, True, 0, None, {"dropout": 0.1}, "eager"),
     (MIDDLE, True, 0, None, {"kv_heads": 1, "bias": spectral()}, "streamed"),
     (MIDDLE, True, 0, None, {"backend": "chunked"}, "chunked"),
@@ -64,8 +66,9 @@ def ran(attention, x, grid, prefix, keep, training):
             out.sum().backward()
     names = [event.name for event in trace.events()]
     kernel = "aten::_scaled_dot_product_flash_attention_for_cpu"
-    if "_Streamed" in names:
-        return "streamed"
+    for function, backend in (("_Streamed", "streamed"), ("_Gathered", "gathered")):
+        if function in names:
+            return backend
     if kernel in names:
         return "fused"
     assert "aten::_scaled_dot_product_attention_math" not in names

@@ -1,13 +1,17 @@
 """Each pattern by its rule in plain Python, what the patterns have to do with each other, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 
 from tests.attention.contract import SHAPES, PatternContract, pairs_of
 from vitkit.attention import Attention, Dilated, Full, Global, Neighbourhood, Pattern, Union, Window
 from vitkit.attention.patterns import SparsePattern
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
+from vitkit.recipe import build
 
 
 def mask(pattern: Pattern, shape: tuple[int, ...]) -> torch.Tensor:
@@ -205,6 +209,16 @@ def test_windows_at_the_border_are_smaller_and_nothing_wraps():
 def test_the_layers_of_an_attention_may_share_a_pattern():
     attention = Attention(16, 2, pattern=Union([Window(2), Neighbourhood(1)]))
     assert attention(torch.randn(1, 4, 4, 16)).shape == (1, 4, 4, 16)
+
+
+def test_each_pattern_has_a_config():
+    folder = Path(__file__).parents[2] / "configs" / "image"
+    configs = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.glob("pattern_*.yaml")}
+    made = {name: build(config["model"]["encoder"]["init_args"]["pattern"]) for name, config in configs.items()}
+    assert {type(pattern) for pattern in made.values()} == {Window, Dilated, Neighbourhood, Global, Union}
+    for name, pattern in made.items():
+        assert configs[name]["name"] == name
+        assert not mask(pattern, (4, 4)).all()
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -6,6 +6,7 @@ from vitkit.attention.backends.backend import Backend
 from vitkit.attention.backends.chunked import Chunked
 from vitkit.attention.backends.eager import Eager
 from vitkit.attention.backends.fused import Fused
+from vitkit.attention.backends.gathered import Gathered
 from vitkit.attention.backends.streamed import Streamed
 from vitkit.attention.case import Case
 from vitkit.errors import UsageError
@@ -17,16 +18,17 @@ LONG = 512
 SMALL = 2**25
 """Bytes of temporary memory up to which plain products beat chunks."""
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Fused(), Streamed(), Chunked(), Eager())}
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Fused(), Streamed(), Gathered(), Chunked(), Eager())}
 """By name, in the order in which they are tried."""
 
 
 def choose(case: Case, backend: str = "auto") -> tuple[str, str]:
     """Name of the backend for a case, and why it is that: the one that is asked for, or the first that this rule prefers.
 
-    1. Plain products, where a fused kernel does not serve and there are few tokens, or little memory is needed.
-    2. The streamed kernel instead of a mask of every pair, where nothing is differentiated and tokens are many.
-    3. Whatever serves first: fused, streamed, chunked, eager.
+    1. Gathered blocks, for a sparse pattern of many tokens on the CPU.
+    2. Plain products, where a fused kernel does not serve and there are few tokens, or little memory is needed.
+    3. The streamed kernel instead of a mask of every pair, where nothing is differentiated and tokens are many.
+    4. Whatever serves first: fused, streamed, gathered, chunked, eager.
 
     Raises:
         UsageError: No such backend, or the one that is asked for cannot serve; the message says why, and which can.
@@ -52,10 +54,12 @@ def refusals_of(case: Case) -> dict[str, str]:
 def _rule(case: Case, able: list[str]) -> tuple[str, str]:
     if torch.compiler.is_exporting():
         return able[0], "it serves an exported graph whose sizes are yet unknown"
+    if "gathered" in able and case.device == "cpu" and case.tokens >= LONG:
+        return "gathered", f"{case.tokens} tokens are many, and each sees few"
     if "fused" not in able:
         if case.product is not None and case.tokens < SHORT:
             return "eager", f"{case.tokens} tokens are few, and fused does not serve"
-        if BACKENDS["eager"].cost(case).memory <= SMALL and "streamed" not in able:
+        if BACKENDS["eager"].cost(case).memory <= SMALL and not {"streamed", "gathered"} & set(able):
             return "eager", "it needs little memory, and fused does not serve"
     elif "streamed" in able and not case.gradients and case.tokens >= LONG:
         return "streamed", f"{case.tokens} tokens are many, and it never holds a bias of every pair"
