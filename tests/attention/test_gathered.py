@@ -200,3 +200,19 @@ def test_a_plan_made_without_gradients_serves_with_them():
     with torch.inference_mode():
         gathered_attention(*torch.randn(3, 1, HEADS, len(GRID), 4), GRID, pattern, NoBias())
     assert_exact(GRID, pattern, TableBias(HEADS, SHAPE, std=1.0))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own, as it traces
+def test_it_stands_within_what_is_compiled():
+    bias = SpectralBias(Exponential(HEADS, 2)).double()
+    inputs = [torch.randn(1, HEADS, 1 + len(GRID), 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+
+    def function(q, k, v):
+        return gathered_attention(2 * q, k, v, GRID, PATTERNS["union"], bias, prefix=1).square()
+
+    variables = [*inputs, *bias.parameters()]
+    found, wanted = torch.compile(function, backend="aot_eager")(*inputs), function(*inputs)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    for mine, other in zip(*(torch.autograd.grad(out.sum(), variables) for out in (found, wanted)), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)

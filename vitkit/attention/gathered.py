@@ -56,8 +56,25 @@ def gathered_attention(
     table, around = (None if logits is None else logits.to(exact) for logits in (table, around))
     if table is not None:
         table = table.flatten(1)
-    steps = plan(pattern, grid.shape, prefix, bias.stationary, q.device)
-    out: Tensor = _Gathered.apply(q, k, v, table, around, steps, q.shape[-1] ** -0.5 if scale is None else scale)
+    return _run(
+        q, k, v, table, around, pattern, grid.shape, prefix, bias.stationary, q.shape[-1] ** -0.5 if scale is None else scale
+    )
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # a loop over blocks, which a compiler would unroll
+def _run(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    table: Tensor | None,
+    around: Tensor | None,
+    pattern: Pattern,
+    shape: tuple[int, ...],
+    prefix: int,
+    stationary: bool,
+    scale: float,
+) -> Tensor:
+    out: Tensor = _Gathered.apply(q, k, v, table, around, plan(pattern, shape, prefix, stationary, q.device), scale)
     return out
 
 
