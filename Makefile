@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-test  ## style, types, import rules
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-bench  ## time and memory beside timm's, as JSON in runs/bench
-	@for name in encoder attention startup evaluate_memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in encoder attention patterns startup evaluate_memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 docs: $(VENV)/.installed-docs  ## the documentation, in docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

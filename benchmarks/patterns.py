@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from harness import Step, compare, write
 
-from vitkit.attention import Dilated, Neighbourhood, Pattern, Union, Window
-from vitkit.attention.gathered import gathered_attention
+from vitkit.attention import Dilated, Neighbourhood, Pattern, Union, Window, attend
 from vitkit.bias import SpectralBias
 from vitkit.grid import Grid
 from vitkit.spectral import Exponential
@@ -32,7 +31,7 @@ def make(name: str, side: int) -> Step:
     torch.manual_seed(0)
     grid, pattern, bias = Grid((side, side)), PATTERNS[name](side), SpectralBias(Exponential(HEADS, 2))
     inputs = [torch.randn(BATCH, HEADS, len(grid), HEAD_DIM, requires_grad=True) for _ in range(3)]
-    return lambda: gathered_attention(*inputs, grid, pattern, bias).sum().backward()
+    return lambda: attend(*inputs, grid, bias=bias, pattern=pattern).sum().backward()
 
 
 def exponent(sizes: list[int], costs: list[float]) -> float:
