@@ -1,13 +1,11 @@
 """Attention with a learned bias, the bias itself, additive scores, and a whole encoder, each beside a peer."""
 
-import argparse
-import sys
 from collections.abc import Callable
 from functools import partial
 
 import timm
 import torch
-from harness import Make, Step, compare, write
+from harness import Make, Step, compare, options, write
 from timm.layers import RelPosBias, RelPosMlp
 from torch import Tensor, nn
 
@@ -128,13 +126,12 @@ def rows() -> dict[str, tuple[dict[str, Make], str]]:
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options("attention", __doc__)
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--rounds", type=int, default=15)
-    arguments, rest = parser.parse_known_args()
-    sys.argv[1:] = rest
+    arguments = parser.parse_args()
     write(
-        "attention",
+        arguments.out,
         {
             name: compare(candidates, baseline, rounds=arguments.rounds, warmup=min(arguments.rounds, 3))
             for name, (candidates, baseline) in rows().items()

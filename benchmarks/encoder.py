@@ -4,7 +4,7 @@ from functools import partial
 
 import timm
 import torch
-from harness import Step, compare, write
+from harness import Step, compare, options, write
 from torch import nn
 
 from vitkit.backbones.native import to_native
@@ -36,8 +36,9 @@ def make(native: bool, train: bool) -> Step:
 
 def main() -> None:
     """Measure and write."""
+    arguments = options("encoder", __doc__).parse_args()
     write(
-        "encoder",
+        arguments.out,
         {
             name: compare({"timm": partial(make, False, train), "vitkit": partial(make, True, train)}, baseline="timm")
             for name, train in (("forward", False), ("training step", True))

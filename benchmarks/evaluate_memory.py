@@ -1,13 +1,12 @@
 """Peak memory of an evaluation of 1,000, 20,000 and 60,000 samples, each in a process of its own; it should level off."""
 
-import argparse
 import resource
 import subprocess
 import sys
 import tempfile
 
 import torch
-from harness import write
+from harness import options, write
 
 from vitkit.evaluation import Gain, RandomOcclusion, Suite, evaluate
 
@@ -43,20 +42,20 @@ def measure(n: int) -> int:
 
 def main() -> None:
     """Measure each size in a process of its own, and write the ratio."""
+    parser = options("evaluate_memory", __doc__)
+    parser.add_argument("--measure", type=int, help="print the peak of one size, in KiB, and nothing else")
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(measure(arguments.measure))
+        return
     peaks = {}
     for n in SIZES:
         command = [sys.executable, __file__, "--measure", str(n)]
         peaks[n] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     results = {f"peak_mib_{n}": round(peak / 1024, 1) for n, peak in peaks.items()}
     results |= {f"ratio_{n}_to_{SIZES[0]}": round(peaks[n] / peaks[SIZES[0]], 4) for n in SIZES[1:]}
-    write("evaluate_memory", results)
+    write(arguments.out, results)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--measure", type=int)
-    known, _ = parser.parse_known_args()
-    if known.measure:
-        print(measure(known.measure))
-    else:
-        main()
+    main()

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -81,7 +82,7 @@ def _status(field: str) -> int:
 def environment() -> dict[str, Any]:
     """What a figure has to state to mean anything."""
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": shlex.join(["python", *sys.argv]),
         "machine": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -98,14 +99,23 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
-def write(name: str, results: Mapping[str, Any]) -> None:
-    """Print the results and write them to runs/bench/NAME.json, or where ``--out`` says; those of a release are committed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, default=Path("runs/bench") / f"{name}.json")
-    out = parser.parse_args().out
+def options(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser with every benchmark's option: ``--out``, runs/bench/NAME.json unless told. Results of a release are committed."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench") / f"{name}.json", help="file of the results")
+    return parser
+
+
+def write(out: Path, results: Mapping[str, Any]) -> None:
+    """Print the results with their environment, and write them where ``--out`` says."""
     text = json.dumps({"environment": environment(), "results": results}, indent=2) + "\n"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_suffix(".part")
-    part.write_text(text)
-    part.replace(out)
+    save(out, text)
     print(text, end="")
+
+
+def save(path: Path, text: str) -> None:
+    """Write a file under another name first, so that what is there is always whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)

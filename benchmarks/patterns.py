@@ -1,14 +1,12 @@
 """How time and memory of a training step of attention grow with N, for patterns whose queries see as many keys on any grid."""
 
-import argparse
 import math
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from harness import Step, compare, write
+from harness import Step, compare, options, write
 
 from vitkit.attention import Dilated, Neighbourhood, Pattern, Union, Window, attend
 from vitkit.bias import SpectralBias
@@ -56,13 +54,12 @@ def measure(name: str, sides: list[int], rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options("patterns", __doc__)
     parser.add_argument("--only", default="", help="patterns whose name holds this")
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="tokens along each axis")
     parser.add_argument("--rounds", type=int, default=15)
-    arguments, rest = parser.parse_known_args()
-    sys.argv[1:] = rest
-    write("patterns", {name: measure(name, arguments.sides, arguments.rounds) for name in PATTERNS if arguments.only in name})
+    arguments = parser.parse_args()
+    write(arguments.out, {name: measure(name, arguments.sides, arguments.rounds) for name in PATTERNS if arguments.only in name})
 
 
 if __name__ == "__main__":

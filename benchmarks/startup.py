@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from harness import write
+from harness import options, write
 
 COMMANDS = (["--version"], ["ls", "suites"], ["fit", "--help"])
 TARGETS = {"--version": 0.3, "ls suites": 0.6, "fit --help": 6.0}
@@ -20,7 +20,7 @@ def seconds(arguments: list[str]) -> float:
 
 def main() -> None:
     """Measure and write: median of nine, against an interpreter that does nothing."""
-    results = {}
+    out, results = options("startup", __doc__).parse_args().out, {}
     for arguments in COMMANDS:
         times, bare = [], []
         for _ in range(9):
@@ -34,7 +34,7 @@ def main() -> None:
             "target": TARGETS[name],
             "bare_interpreter": round(statistics.median(bare), 3),
         }
-    write("startup", results)
+    write(out, results)
 
 
 if __name__ == "__main__":
