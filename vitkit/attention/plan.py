@@ -97,7 +97,7 @@ def plan(pattern: Pattern, shape: tuple[int, ...], prefix: int, stationary: bool
     if prefix:
         everything = torch.arange(prefix + len(grid))[None]
         pieces.append(Piece(before.to(device), everything.to(device), None, first=True, translates=True, of_prefix=True))
-    row, column = _offsets(grid, stationary)
+    row, column = offsets(grid, stationary)
     return Plan(pieces, prefix, row.to(device), column.to(device))
 
 
@@ -111,7 +111,7 @@ def _piece(blocks: Blocks, before: Tensor, prefix: int, first: bool, stationary:
     return Piece((blocks.queries + prefix).to(device), keys.to(device), allowed, first, translates)
 
 
-def _offsets(grid: Grid, stationary: bool) -> tuple[Tensor, Tensor]:
+def offsets(grid: Grid, stationary: bool) -> tuple[Tensor, Tensor]:
     """Index of a pair's logits: of their displacement in a table of (2L₁-1, ..., 2Lₙ-1), or of the pair in one of (N, N)."""
     tokens = torch.arange(len(grid))
     if not stationary:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 
 import torch
 from jaxtyping import Bool, Int
@@ -53,7 +53,7 @@ class Global(SparsePattern):
     def _is_global(self, grid: Grid, index: Int[Tensor, "*pairs"]) -> Bool[Tensor, "*pairs"]:
         if self.stride is not None:
             steps = per_axis("the stride of Global", self.stride, grid)
-            return torch.stack([i % step == 0 for i, step in zip(along(index, grid), steps, strict=True)]).all(0)
+            return reduce(and_, (i % step == 0 for i, step in zip(along(index, grid), steps, strict=True)))
         assert self.tokens is not None
         return reduce(or_, (index == self._flat(grid, token) for token in self.tokens))
 
