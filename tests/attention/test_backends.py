@@ -21,7 +21,7 @@ from vitkit.attention.backends import BACKENDS, chunked
 from vitkit.bias import Bias, KeyBias, NoBias, PrefixBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
-from vitkit.spectral import Exponential
+from vitkit.spectral import Exponential, Gaussian
 
 GRID = Grid((3, 5))
 HEADS, WIDTH, BATCH = 2, 4, 2
@@ -56,6 +56,9 @@ BIASES = {
     "table": lambda: TableBias(HEADS, GRID.shape, std=1.0),
     "spectral and prefix": lambda: SpectralBias(Exponential(HEADS, 2, outputscale=3.0)) + PrefixBias(HEADS),
     "key": lambda: KeyBias(HEADS, GRID.shape, std=1.0),
+    "square of the distance": lambda: (
+        SpectralBias(Gaussian(HEADS, 2, lengthscale=2.0), form="log", offset=True) + PrefixBias(HEADS)
+    ),
 }
 
 
@@ -129,6 +132,7 @@ def able(backend, scorer, bias, pattern, removed):
         "chunked": True,
         "fused": not isinstance(scorer, Additive) and not learned,
         "gathered": False,  # none of the patterns here is sparse; test_gathered.py has those
+        "features": not isinstance(scorer, Additive) and plain and learned and bias.rank is not None,
         "streamed": not isinstance(scorer, Additive) and learned and plain and not removed and not isinstance(bias, KeyBias),
     }[backend]
 
@@ -178,23 +182,42 @@ def test_agrees_with_the_definition_or_refuses(backend, scorer, bias, pattern, r
     ids=["float32", "bfloat16", "float16"],
 )
 @pytest.mark.parametrize("scorer", SCORERS)
-@pytest.mark.parametrize("backend", ["fused", "streamed", "chunked", "eager"])
+@pytest.mark.parametrize("backend", ["fused", "streamed", "features", "chunked", "eager"])
 def test_lower_precision_stays_within_its_rounding(backend, scorer, dtype, bound):
     """Inputs are exact in the lower precision; rounding enters at the folded query, the weights, the output and each gradient.
 
     The bound is sixteen units of the largest number, since sums are kept in float32. An error of the folded query reaches the
     exponent times the sharpness, which is that of the cosine's temperature of 0.1.
     """
-    if not able(backend, SCORERS[scorer](), TableBias(HEADS, GRID.shape), Full(), False):
-        bias = "none"
-        if not able(backend, SCORERS[scorer](), NoBias(), Full(), False):
-            pytest.skip("cannot serve")
-    else:
-        bias = "table"
+    bias = next(
+        (name for name in ("table", "key", "none") if able(backend, SCORERS[scorer](), BIASES[name](), Full(), False)), None
+    )
+    if bias is None or (backend == "features" and dtype != torch.float32):
+        pytest.skip("cannot serve")
     found, wanted, ours, theirs = run(backend, scorer, bias, Full(), 1, False, dtype)
     assert found.dtype == dtype
     sharpness = 10 if scorer == "cosine" and dtype != torch.float32 else 1
     agree(found, wanted, ours, theirs, rtol=bound * sharpness, atol=0)
+
+
+def squares(lengthscale):
+    return SpectralBias(Gaussian(HEADS, 2, lengthscale=lengthscale), form="log")
+
+
+@pytest.mark.parametrize("lengthscale", [1.2, 3.0, 10.0])
+def test_features_stay_within_their_bound(lengthscale):
+    """The square of the distance is a difference of larger squares: the fewer length scales a grid is wide, the better."""
+    inputs = [torch.randn(1, HEADS, 64, WIDTH) for _ in range(3)]
+    found = attend(*inputs, Grid((8, 8)), bias=squares(lengthscale), backend="features")
+    wanted = attend(*(x.double() for x in inputs), Grid((8, 8)), bias=squares(lengthscale).double(), backend="eager")
+    assert (found.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("lengthscale", [0.01, 0.1, 0.4])
+def test_features_beyond_their_bound_are_refused(lengthscale):
+    inputs = [torch.randn(1, HEADS, 64, WIDTH) for _ in range(3)]
+    with pytest.raises(UsageError, match="in torch.float32 logits that are products of features would be off by"):
+        attend(*inputs, Grid((8, 8)), bias=squares(lengthscale), backend="features")
 
 
 @pytest.mark.parametrize("scorer", SCORERS)

@@ -9,7 +9,7 @@ from vitkit.attention.backends import BACKENDS
 from vitkit.bias import KeyBias, LogCPBBias, NoBias, PrefixBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
-from vitkit.spectral import Exponential
+from vitkit.spectral import Exponential, Gaussian
 
 SMALL, MIDDLE, LARGE = Grid((4, 6)), Grid((15, 16)), Grid((24, 24))
 DIM, HEADS = 16, 2
@@ -27,6 +27,10 @@ def spectral(ndim=2):
     return SpectralBias(Exponential(HEADS, ndim))
 
 
+def squares():
+    return SpectralBias(Gaussian(HEADS, 2, lengthscale=4.0), form="log")
+
+
 # Grid, training, prefix, kept, what the attention is made of, and what then runs.
 CASES = [
     (SMALL, True, 0, None, {}, "fused"),
@@ -39,8 +43,12 @@ CASES = [
     (LARGE, False, 0, None, {"bias": spectral()}, "streamed"),
     (LARGE, True, 0, None, {"bias": TableBias(HEADS, LARGE.shape)}, "streamed"),
     (MIDDLE, True, 0, None, {"bias": LogCPBBias(HEADS, 2)}, "streamed"),
-    (LARGE, True, 0, None, {"bias": KeyBias(HEADS, LARGE.shape)}, "eager"),
-    (Grid((48, 48)), True, 0, None, {"bias": KeyBias(HEADS, (48, 48))}, "chunked"),
+    (LARGE, True, 0, None, {"bias": KeyBias(HEADS, LARGE.shape)}, "features"),
+    (LARGE, False, 1, None, {"bias": KeyBias(HEADS, LARGE.shape)}, "features"),
+    (MIDDLE, True, 1, 220, {"bias": squares() + KeyBias(HEADS, MIDDLE.shape) + PrefixBias(HEADS)}, "features"),
+    (MIDDLE, True, 0, None, {"bias": squares()}, "streamed"),
+    (LARGE, True, 0, None, {"bias": KeyBias(HEADS, LARGE.shape) * spectral()}, "eager"),
+    (Grid((48, 48)), True, 0, None, {"bias": KeyBias(HEADS, (48, 48)) * spectral()}, "chunked"),
     (MIDDLE, False, 0, None, {"bias": KeyBias(HEADS, MIDDLE.shape)}, "fused"),
     (LARGE, True, 0, None, {"bias": TableBias(HEADS, LARGE.shape).requires_grad_(False)}, "fused"),
     (MIDDLE, True, 1, 200, {"bias": spectral()}, "eager"),
@@ -60,7 +68,7 @@ CASES = [
 
 def ran(attention, x, grid, prefix, keep, training):
     """Which backend left its traces in the profiler."""
-    with profile(activities=[ProfilerActivity.CPU]) as trace, torch.set_grad_enabled(training):
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as trace, torch.set_grad_enabled(training):
         out = attention(x, grid, prefix, keep)
         if training:
             out.sum().backward()
@@ -70,7 +78,8 @@ def ran(attention, x, grid, prefix, keep, training):
         if function in names:
             return backend
     if kernel in names:
-        return "fused"
+        [shapes] = {tuple(event.input_shapes[0]) for event in trace.events() if event.name == kernel}
+        return "fused" if shapes[-1] == attention.head_dim else "features"
     assert "aten::_scaled_dot_product_attention_math" not in names
     return "chunked" if names.count("aten::_softmax") > 1 else "eager"
 

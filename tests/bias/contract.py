@@ -49,6 +49,21 @@ class BiasContract:
         assert torch.equal(logits[:, :2, :2], wanted[:, 2, None, None].expand(2, 2, 2))
 
     @pytest.mark.parametrize("prefix", [0, 2])
+    @pytest.mark.parametrize("kept", [None, 5])
+    def test_products_of_its_features_are_its_logits(self, kept, prefix):
+        bias = self.bias()
+        if bias.rank is None:
+            with pytest.raises(UsageError, match="no dot product of a few"):
+                bias.features(GRID)
+            return
+        keep = None if kept is None else torch.stack([torch.randperm(12)[:kept] for _ in range(3)])
+        q, k = bias.features(GRID, prefix, keep)
+        assert q.shape[-1] == k.shape[-1] <= bias.rank + (2 if prefix else 0)
+        wanted = bias(GRID, prefix, keep)
+        found = (q @ k.transpose(-1, -2)).expand(len(wanted), *wanted.shape[1:])
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("prefix", [0, 2])
     @pytest.mark.parametrize("kept", [0, 1, 7, 12])
     def test_what_is_kept_has_the_logits_it_had(self, kept, prefix):
         bias = self.bias()

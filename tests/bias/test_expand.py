@@ -31,6 +31,19 @@ def test_gradient_counts_the_pairs(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_it_can_be_differentiated_twice(shape):
+    table = torch.randn(2, *(2 * n - 1 for n in shape), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: expand(t, shape), table)
+    assert torch.autograd.gradgradcheck(lambda t: expand(t, shape).square(), table)
+
+
+def test_gradient_in_half_precision_does_not_stop_growing():
+    table = torch.zeros(1, 2 * 600 - 1, dtype=torch.bfloat16, requires_grad=True)
+    expand(table, (600,)).sum().backward()
+    assert torch.equal(table.grad[0, 599], torch.tensor(600.0).bfloat16())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_gather_is_the_expanded_table_at_the_kept_tokens(shape):
     table = torch.randn(2, *(2 * n - 1 for n in shape))
     count = torch.Size(shape).numel()

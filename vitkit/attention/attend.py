@@ -40,7 +40,7 @@ def attend(
         prefix: How many tokens precede the grid's (class token, registers).
         keep: Row-major indices of the grid tokens that are present, if some were removed.
         dropout: Probability of dropping an attention weight. The caller passes 0 outside training.
-        backend: ``"auto"``, or one of ``fused``, ``streamed``, ``gathered``, ``chunked`` and ``eager``;
+        backend: ``"auto"``, or one of ``fused``, ``streamed``, ``features``, ``gathered``, ``chunked`` and ``eager``;
             :func:`explain` tells them apart.
 
     Raises:

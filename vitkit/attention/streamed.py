@@ -52,7 +52,7 @@ def streamed_attention(
 
 
 class _Streamed(torch.autograd.Function):
-    """The grid's queries are visited in reversed order, in which a tile of the bias is a plain window of the flipped table."""
+    """The queries of a tile are taken in reversed order, in which its bias is a plain window of the flipped table."""
 
     @staticmethod
     def forward(
@@ -67,16 +67,16 @@ class _Streamed(torch.autograd.Function):
         scale: float,
     ) -> Tensor:
         flipped = table.flip(tuple(range(1, table.ndim)))
-        reversed_q = _reverse(q, prefix)
-        out, lse = torch.empty_like(reversed_q), q.new_empty(q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32))
+        out, lse = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32))
         for box, rows in _tiles(shape, prefix, FORWARD_ELEMENTS // (q.shape[1] * q.shape[2])):
             bias = _tile(flipped, around, shape, box, prefix)
-            out[:, :, rows], lse[:, :, rows] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                reversed_q[:, :, rows], k, v, 0.0, False, attn_mask=None if bias is None else bias[None], scale=scale
+            values, sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                _turned(q[:, :, rows], 2, box), k, v, 0.0, False, attn_mask=None if bias is None else bias[None], scale=scale
             )
-        ctx.save_for_backward(reversed_q, k, v, flipped, around, out, lse)
+            out[:, :, rows], lse[:, :, rows] = _turned(values, 2, box), _turned(sums, 2, box)
+        ctx.save_for_backward(q, k, v, flipped, around, out, lse)
         ctx.shape, ctx.prefix, ctx.scale = shape, prefix, scale
-        return _reverse(out, prefix)
+        return out
 
     @staticmethod
     @once_differentiable
@@ -85,8 +85,7 @@ class _Streamed(torch.autograd.Function):
         shape, prefix, scale = ctx.shape, ctx.prefix, ctx.scale
         batch, heads, tokens, head_dim = q.shape
         exact = lse.dtype  # half precision is computed in float32
-        grad = _reverse(grad, prefix)
-        row_sum = (grad.to(exact) * out.to(exact)).sum(-1, keepdim=True)
+        row_sum = torch.linalg.vecdot(grad.to(exact), out.to(exact))
         grad_q = torch.empty_like(q)
         # Head by head: so laid out, that the sums over tiles of one head are contiguous.
         grad_k = torch.zeros(heads, batch, tokens, head_dim, dtype=exact, device=q.device)
@@ -98,17 +97,18 @@ class _Streamed(torch.autograd.Function):
             keys, values = k[:, head].to(exact), v[:, head].to(exact)
             one = None if around is None else around[head : head + 1]
             for box, rows in tiles:
-                queries, upstream = q[:, head, rows].to(exact), grad[:, head, rows].to(exact)
-                start = -lse[:, head, rows, None]
+                queries, upstream, sums, dots = (_turned(x[:, head, rows], 1, box) for x in (q, grad, lse, row_sum))
+                queries, upstream = queries.to(exact), upstream.to(exact)
+                start = -sums[..., None]
                 bias = _tile(flipped[head : head + 1], one, shape, box, prefix)
                 if bias is not None:
                     start = start + bias.to(exact)
                 start = start.expand(-1, -1, tokens)
                 weights = torch.baddbmm(start, queries, keys.transpose(1, 2), alpha=scale).exp_()
                 grad_v[head].baddbmm_(weights.transpose(1, 2), upstream)
-                start = (-row_sum[:, head, rows]).expand(-1, -1, tokens)
+                start = -dots[..., None].expand(-1, -1, tokens)
                 scores = torch.baddbmm(start, upstream, values.transpose(1, 2)).mul_(weights)
-                grad_q[:, head, rows] = torch.bmm(scores, keys).mul_(scale).to(q.dtype)
+                grad_q[:, head, rows] = _turned(torch.bmm(scores, keys).mul_(scale).to(q.dtype), 1, box)
                 grad_k[head].baddbmm_(scores.transpose(1, 2), queries, alpha=scale)
                 if bias is None or not any(ctx.needs_input_grad[3:5]):
                     continue
@@ -121,7 +121,7 @@ class _Streamed(torch.autograd.Function):
                     grad_around[head, 1] += summed[:, prefix:].sum()
                     grad_around[head, 2] += summed[:, :prefix].sum()
         return (
-            _reverse(grad_q, prefix),
+            grad_q,
             grad_k.transpose(0, 1).to(k.dtype),
             grad_v.transpose(0, 1).to(v.dtype),
             grad_flipped.flip(tuple(range(1, flipped.ndim))),
@@ -132,29 +132,29 @@ class _Streamed(torch.autograd.Function):
         )
 
 
-def _reverse(x: Float[Tensor, "batch heads tokens head_dim"], prefix: int) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """The grid's tokens last to first, the prefix as it is; its own inverse."""
-    return torch.cat([x[:, :, :prefix], x[:, :, prefix:].flip(2)], dim=2) if prefix else x.flip(2)
+def _turned(x: Float[Tensor, "*shape"], axis: int, box: Box | None) -> Float[Tensor, "*shape"]:
+    """Queries last to first, if they are of the grid and not of the prefix; its own inverse."""
+    return x if box is None else x.flip(axis)
 
 
 def _tiles(shape: tuple[int, ...], prefix: int, most: int) -> Iterator[tuple[Box | None, slice]]:
     """Boxes of the grid of at most ``most`` tokens, if a box can be so small, and where they stand in the sequence.
 
     A box is one index on the first axes, a range on the next and everything on the rest, so its tokens are neighbours in the
-    sequence. The prefix comes first, without a box.
+    sequence. It counts from the last token to the first, as the flipped table does. The prefix comes first, without a box.
     """
     if prefix:
         yield None, slice(0, prefix)
     axis = next((axis for axis in range(len(shape)) if prod(shape[axis + 1 :]) <= most), len(shape) - 1)
     inner = prod(shape[axis + 1 :])
     step = max(most // inner, 1)
-    begin = prefix
+    end = prefix + prod(shape)
     for lead in product(*map(range, shape[:axis])):
         for start in range(0, shape[axis], step):
             stop = min(start + step, shape[axis])
             box = (*((index, index + 1) for index in lead), (start, stop), *((0, length) for length in shape[axis + 1 :]))
-            yield box, slice(begin, begin + (stop - start) * inner)
-            begin += (stop - start) * inner
+            yield box, slice(end - (stop - start) * inner, end)
+            end -= (stop - start) * inner
 
 
 def _tile(

@@ -1,13 +1,13 @@
-"""What every bias has in common, and how a displacement table becomes logits."""
+"""What every bias has in common."""
 
 from abc import ABC, abstractmethod
-from math import prod
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vitkit.bias.layout import expand, lay_out
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
 from vitkit.recipe import Recorded
@@ -53,6 +53,43 @@ class Bias(nn.Module, Recorded, ABC):
             "a stationary bias",
             "Use a stationary one, such as SpectralBias, or a pattern that takes any bias, such as Full.",
         )
+
+    @property
+    def rank(self) -> int | None:
+        """Width of :meth:`grid_features`; None if the logits are no dot product of a few features."""
+        return None
+
+    def grid_features(self, grid: Grid) -> tuple[Float[Tensor, "heads tokens rank"], Float[Tensor, "heads tokens rank"]] | None:
+        """Features of queries and of keys whose dot products are :meth:`grid_logits`, of a bias with a rank; None means zero."""
+        raise UsageError(
+            f"features of {type(self).__name__}, whose logits are no dot product of a few",
+            "a bias with a rank",
+            'Use one, such as SpectralBias(Gaussian(...), form="log") or KeyBias.',
+        )
+
+    def features(
+        self, grid: Grid, prefix: int = 0, keep: Int[Tensor, "batch kept"] | None = None
+    ) -> tuple[Float[Tensor, "*batch heads tokens rank"], Float[Tensor, "*batch heads tokens rank"]]:
+        """Features of all queries and of all keys whose dot products are what :meth:`forward` gives; prefix tokens included.
+
+        Raises:
+            UsageError: The bias has no rank.
+        """
+        parts = self.grid_features(grid)
+        around = self.prefix_logits() if prefix else None
+        if parts is None:
+            like = next(self.parameters(), torch.empty(0))
+            parts = 2 * (like.new_zeros(self.num_heads or 1, len(grid), 0),)
+        if keep is not None:
+            parts = parts[0][:, keep].transpose(0, 1), parts[1][:, keep].transpose(0, 1)
+        q, k = (nn.functional.pad(part, (0, 0, prefix, 0)) for part in parts)
+        if around is None:
+            return q, k
+        first = torch.arange(q.shape[-2], device=q.device) < prefix
+        to, of, among = around[..., None].unbind(1)
+        where = torch.stack([first, ~first], dim=-1).to(q.dtype).expand(*q.shape[:-1], 2)
+        logits = torch.stack([torch.where(first, among, of), torch.where(first, to, 0)], dim=-1).expand(*k.shape[:-1], 2)
+        return torch.cat([q, where], dim=-1), torch.cat([k, logits], dim=-1)
 
     def reset_parameters(self) -> None:
         """Draw new initial values; an encoder calls this on the copy that it gives to each block."""
@@ -137,57 +174,3 @@ class StationaryBias(Bias):
     ) -> Float[Tensor, "*batch heads tokens tokens"] | None:
         """The table, laid out over all pairs of tokens."""
         return lay_out(self.table(grid), grid, keep)
-
-
-def lay_out(
-    table: Float[Tensor, "heads *displacements"] | None, grid: Grid, keep: Int[Tensor, "batch kept"] | None = None
-) -> Float[Tensor, "*batch heads tokens tokens"] | None:
-    """A displacement table over all pairs of a grid's tokens, or of those that are kept."""
-    if table is None:
-        return None
-    if keep is not None:
-        return gather(table, grid.shape, keep)
-    if torch.compiler.is_exporting():  # windows are of a fixed size
-        return gather(table, grid.shape, torch.arange(prod(grid.shape), device=table.device)[None])[0]
-    return expand(table, grid.shape)
-
-
-def expand(table: Float[Tensor, "heads *displacements"], shape: tuple[int, ...]) -> Float[Tensor, "heads tokens tokens"]:
-    """Lay a displacement table out over all pairs of tokens, without an index of size N².
-
-    Args:
-        table: (heads, 2L₁-1, ..., 2Lₙ-1), displacement zero in the middle, query minus key.
-        shape: (L₁, ..., Lₙ).
-
-    Returns:
-        (heads, N, N), row-major tokens: entry (q, k) is the table at q - k.
-
-    >>> expand(torch.arange(3.0)[None], (2,))
-    tensor([[[1., 0.],
-             [2., 1.]]])
-    """
-    axes = tuple(range(1, 1 + len(shape)))
-    # In the flipped table the window that starts at L-1-q holds the displacements q, q-1, ..., q-(L-1): one for each key.
-    windows = table.flip(axes)
-    for axis, length in zip(axes, shape, strict=True):
-        windows = windows.unfold(axis, length, 1)
-    tokens = prod(shape)
-    return windows.flip(axes).reshape(table.shape[0], tokens, tokens)
-
-
-def gather(
-    table: Float[Tensor, "heads *displacements"], shape: tuple[int, ...], keep: Int[Tensor, "batch kept"]
-) -> Float[Tensor, "batch heads kept kept"]:
-    """The table's logits between the tokens that are kept in each sample: (batch, heads, K, K)."""
-    position = torch.zeros_like(keep)
-    stride = 1
-    zero = 0
-    remaining = keep
-    # Row-major displacement index of a pair is the difference of two per-token indices, plus that of displacement zero.
-    for length in reversed(shape):
-        position = position + (remaining % length) * stride
-        zero += (length - 1) * stride
-        remaining = remaining // length
-        stride *= 2 * length - 1
-    index = position[:, :, None] - position[:, None, :] + zero
-    return table.flatten(1)[:, index].transpose(0, 1)

@@ -6,10 +6,12 @@ from functools import reduce
 from operator import add, mul
 from typing import cast
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vitkit.bias.bias import Bias, lay_out
+from vitkit.bias.bias import Bias
+from vitkit.bias.layout import lay_out
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
 
@@ -82,6 +84,20 @@ class SumBias(_Composed):
     >>> bias(Grid((3, 3))).shape, bias.stationary
     (torch.Size([2, 9, 9]), False)
     """
+
+    @property
+    def rank(self) -> int | None:
+        """That of all parts together, if all have one."""
+        ranks = [part.rank for part in self._parts]
+        return None if None in ranks else sum(cast("list[int]", ranks))
+
+    def grid_features(self, grid: Grid) -> tuple[Float[Tensor, "heads tokens rank"], Float[Tensor, "heads tokens rank"]] | None:
+        """Those of all parts, one after the other."""
+        present = [features for part in self._parts if (features := part.grid_features(grid)) is not None]
+        if not present:
+            return None
+        queries, keys = zip(*present, strict=True)
+        return torch.cat(queries, dim=-1), torch.cat(keys, dim=-1)
 
     def _combine(self, parts: list[Tensor | None]) -> Tensor | None:
         present = [part for part in parts if part is not None]

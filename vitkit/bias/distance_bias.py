@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vitkit.bias.bias import Bias, lay_out
+from vitkit.bias.bias import Bias
 from vitkit.bias.distance import Distance, GridDistance, MatrixDistance
+from vitkit.bias.layout import lay_out
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
 from vitkit.spectral.density import at_least_single, require_positive

@@ -48,13 +48,26 @@ class KeyBias(Bias):
         Raises:
             UsageError: Another grid than the one it was made for.
         """
+        row = self._row(grid)
+        if keep is not None:
+            row = row[:, keep].transpose(0, 1)
+        return row[..., None, :].expand(*row.shape, row.shape[-1])
+
+    @property
+    def rank(self) -> int:
+        """One: a query's is 1, a key's its logit."""
+        return 1
+
+    def grid_features(self, grid: Grid) -> tuple[Float[Tensor, "heads tokens 1"], Float[Tensor, "heads tokens 1"]]:
+        """One for every query, and the learned logits."""
+        row = self._row(grid)[..., None]
+        return torch.ones_like(row), row
+
+    def _row(self, grid: Grid) -> Float[Tensor, "heads tokens"]:
         if grid.shape != self.shape:
             raise UsageError(
                 f"a KeyBias of shape {self.shape} on a grid of {grid.shape} tokens",
                 "the grid that it was made for",
                 f"Set the bias's shape to {list(grid.shape)}.",
             )
-        row = self.values.flatten(1)
-        if keep is not None:
-            row = row[:, keep].transpose(0, 1)
-        return row[..., None, :].expand(*row.shape, row.shape[-1])
+        return self.values.flatten(1)

@@ -35,6 +35,14 @@ class PrefixBias(StationaryBias):
         self.num_heads = num_heads
         self.values = nn.Parameter(torch.zeros(num_heads, 3))
 
+    @property
+    def rank(self) -> int:
+        """No features of the grid's tokens."""
+        return 0
+
+    def grid_features(self, grid: Grid) -> None:
+        """No features."""
+
     def table(self, grid: Grid) -> None:
         """No logits between the grid's tokens."""
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vitkit.bias.bias import StationaryBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
-from vitkit.spectral import Density, PositiveCovariance
+from vitkit.spectral import Density, Gaussian, PositiveCovariance
 
 
 class SpectralBias(StationaryBias):
@@ -73,16 +73,42 @@ class SpectralBias(StationaryBias):
         Raises:
             UsageError: The density has another number of axes than the grid.
         """
-        density = self.density
-        if density.ndim != grid.ndim:
-            raise UsageError(
-                f"a density of {density.ndim} axes on a grid of {grid.ndim}, {grid.shape}",
-                "as many axes in both",
-                f"Set the density's ndim to {grid.ndim}.",
-            )
+        density = self._density_for(grid)
         if self.form == "log" and isinstance(density, PositiveCovariance):
             table = density.log_correlation(density.displacements(grid), self.offset)
             return density.outputscale.view(-1, *(1,) * grid.ndim) * table
         if self.offset is not None:
             return density.covariance(density.displacements(grid), self.offset)
         return density.patch_table(grid) if self.support else density.table(grid)
+
+    @property
+    def rank(self) -> int | None:
+        """That of the logarithm of a Gaussian, a square of the distance: two more than the axes. No other has one."""
+        return self.density.ndim + 2 if self.form == "log" and isinstance(self.density, Gaussian) else None
+
+    def grid_features(self, grid: Grid) -> tuple[Float[Tensor, "heads tokens rank"], Float[Tensor, "heads tokens rank"]] | None:
+        r"""Of the logarithm of a Gaussian, :math:`-\frac{\sigma^2}2 |q - k|^2 = \sigma^2 q \cdot k - \frac{\sigma^2}2 |q|^2 -
+        \frac{\sigma^2}2 |k|^2`, with places in length scales.
+
+        Raises:
+            UsageError: The density has another number of axes than the grid, or the bias has no rank.
+        """
+        if self.rank is None:
+            return super().grid_features(grid)
+        density = self._density_for(grid)
+        scale = density.outputscale.view(-1, 1, 1)
+        places = grid.coordinates(device=scale.device, dtype=scale.dtype)
+        places = places - places.mean(0)  # the products are smaller about the middle, and so is their rounding
+        query, key = density.scaled(places, self.offset), density.scaled(places)
+        one = torch.ones_like(key[..., :1])
+        own, other = (-scale / 2 * x.square().sum(-1, keepdim=True) for x in (query, key))
+        return torch.cat([scale * query, own, one], dim=-1), torch.cat([key, one, other], dim=-1)
+
+    def _density_for(self, grid: Grid) -> Density:
+        if self.density.ndim != grid.ndim:
+            raise UsageError(
+                f"a density of {self.density.ndim} axes on a grid of {grid.ndim}, {grid.shape}",
+                "as many axes in both",
+                f"Set the density's ndim to {grid.ndim}.",
+            )
+        return self.density

@@ -57,8 +57,8 @@ class Density(nn.Module, Recorded, ABC):
             if count < 1:
                 raise UsageError(f"{what}={count} in {name}", "at least one", f"Set {what} to the encoder's.")
         require_positive(name, lengthscale=lengthscale, outputscale=outputscale)
-        if not (math.isfinite(spread) and spread >= 1):
-            raise UsageError(f"spread={spread} in {name}", "a ratio of at least 1", "Use 1 to start all heads alike.")
+        if not 1 <= spread <= LARGEST:
+            raise UsageError(f"spread={spread} in {name}", "a finite ratio of at least 1", "Use 1 to start all heads alike.")
         if rotation and ndim == 1:
             raise UsageError(f"a rotation of one axis in {name}", "two axes or more", "Leave rotation out.")
         self.num_heads, self.ndim = num_heads, ndim
@@ -111,7 +111,7 @@ class Density(nn.Module, Recorded, ABC):
         Raises:
             UsageError: Displacements of another number of axes.
         """
-        u = self._scaled(displacement, offset)
+        u = self.scaled(displacement, offset)
         return self._per_head(self.outputscale, u) * self.unit_covariance(u)
 
     def density(self, frequency: Float[Tensor, "*points ndim"]) -> Float[Tensor, "heads *points"]:
@@ -153,8 +153,8 @@ class Density(nn.Module, Recorded, ABC):
         """The grid's spacing along each axis, in length scales."""
         return [spacing / length[:, None] for spacing, length in zip(grid.spacing, self.lengthscale.T, strict=True)]
 
-    def _scaled(
-        self, displacement: Float[Tensor, "*points ndim"], offset: Float[Tensor, "heads ndim"] | None
+    def scaled(
+        self, displacement: Float[Tensor, "*points ndim"], offset: Float[Tensor, "heads ndim"] | None = None
     ) -> Float[Tensor, "heads *points ndim"]:
         """Each head's displacement along its own axes, in its own length scales."""
         points = self._rotated(displacement, offset)
@@ -201,7 +201,7 @@ class PositiveCovariance(Density):
         self, displacement: Float[Tensor, "*points ndim"], offset: Float[Tensor, "heads ndim"] | None = None
     ) -> Float[Tensor, "heads *points"]:
         """log(b(r)/b(0)) at each displacement less the offset: finite at any distance, where b itself vanishes in rounding."""
-        return self.unit_log_covariance(self._scaled(displacement, offset))
+        return self.unit_log_covariance(self.scaled(displacement, offset))
 
 
 def at_least_single(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -217,12 +217,20 @@ def outer(scale: Float[Tensor, " heads"], tables: list[Float[Tensor, "heads _"]]
     return total
 
 
+SMALLEST, LARGEST = 1e-12, 1e12
+"""Scales between which squares of distances in length scales stay finite in single precision."""
+
+
 def require_positive(owner: str, **values: float) -> None:
-    """Refuse a scale that is zero, negative, infinite or not a number.
+    """Refuse a scale that is zero, negative, infinite or not a number, or so extreme that single precision makes it one of these.
 
     Raises:
         UsageError: One of them is.
     """
     for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{name}={value} in {owner}", "a finite number above 0", "Give the scale itself, not its logarithm.")
+        if not SMALLEST <= value <= LARGEST:
+            raise UsageError(
+                f"{name}={value} in {owner}",
+                "a finite number above 0",
+                f"Give the scale itself, not its logarithm, from {SMALLEST:g} to {LARGEST:g}.",
+            )

@@ -5,6 +5,7 @@ import torch
 from vitkit.attention.backends.backend import Backend
 from vitkit.attention.backends.chunked import Chunked
 from vitkit.attention.backends.eager import Eager
+from vitkit.attention.backends.features import Features
 from vitkit.attention.backends.fused import Fused
 from vitkit.attention.backends.gathered import Gathered
 from vitkit.attention.backends.streamed import Streamed
@@ -18,7 +19,9 @@ LONG = 512
 SMALL = 2**25
 """Bytes of temporary memory up to which plain products beat chunks."""
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Fused(), Streamed(), Gathered(), Chunked(), Eager())}
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend for backend in (Fused(), Streamed(), Features(), Gathered(), Chunked(), Eager())
+}
 """By name, in the order in which they are tried."""
 
 
@@ -27,8 +30,8 @@ def choose(case: Case, backend: str = "auto") -> tuple[str, str]:
 
     1. Gathered blocks, for a sparse pattern of many tokens on the CPU.
     2. Plain products, where a fused kernel does not serve and there are few tokens, or little memory is needed.
-    3. The streamed kernel instead of a mask of every pair, where nothing is differentiated and tokens are many.
-    4. Whatever serves first: fused, streamed, gathered, chunked, eager.
+    3. The streamed kernel or features instead of a mask of every pair, where nothing is differentiated and tokens are many.
+    4. Whatever serves first: fused, streamed, features, gathered, chunked, eager.
 
     Raises:
         UsageError: No such backend, or the one that is asked for cannot serve; the message says why, and which can.
@@ -59,8 +62,10 @@ def _rule(case: Case, able: list[str]) -> tuple[str, str]:
     if "fused" not in able:
         if case.product is not None and case.tokens < SHORT:
             return "eager", f"{case.tokens} tokens are few, and fused does not serve"
-        if BACKENDS["eager"].cost(case).memory <= SMALL and not {"streamed", "gathered"} & set(able):
+        if BACKENDS["eager"].cost(case).memory <= SMALL and not {"streamed", "features", "gathered"} & set(able):
             return "eager", "it needs little memory, and fused does not serve"
-    elif "streamed" in able and not case.gradients and case.tokens >= LONG:
-        return "streamed", f"{case.tokens} tokens are many, and it never holds a bias of every pair"
+    elif not case.gradients and case.tokens >= LONG:
+        for name in ("streamed", "features"):
+            if name in able:
+                return name, f"{case.tokens} tokens are many, and it never holds a bias of every pair"
     return able[0], "it is the first that serves"
