@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := runs/demo
 
-.PHONY: help demo test lint bench docs minimum clean
+.PHONY: help demo test lint bench accuracy docs minimum clean
 .DELETE_ON_ERROR:
 
 # One thread a process: the models here are so small that more only wait for each other, and tests run side by side.
@@ -30,6 +30,9 @@ lint: $(VENV)/.installed-test  ## style, types, import rules
 
 bench: $(VENV)/.installed-bench  ## time and memory beside timm's, as JSON in runs/bench
 	@for name in encoder attention patterns startup evaluate_memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+accuracy: $(VENV)/.installed-bench  ## accuracy of each position scheme over five seeds, in runs/bench; DATA=pneumoniamnist.npz adds X-rays
+	$(BIN)/python benchmarks/accuracy.py $(if $(DATA),--data "$(DATA)")
 
 docs: $(VENV)/.installed-docs  ## the documentation, in docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
