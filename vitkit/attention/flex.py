@@ -1,8 +1,8 @@
 """Torch's FlexAttention, told of a bias and a sparse pattern.
 
 The bias is read from its displacement table as scores are made, and the mask is a rule that is evaluated pair by pair in the
-tiles that hold any pair of the pattern, so neither is ever laid out over all pairs. Torch compiles a kernel for each pattern, grid
-and type (Dong et al. 2024). On the CPU, where it has no backward pass, the same definition runs in plain products.
+tiles that hold any pair of the pattern, so neither is ever laid out over all pairs. Torch compiles a kernel for each pattern,
+grid and type (Dong et al. 2024). On the CPU, where it has no backward pass, the same definition runs in plain products.
 """
 
 from collections.abc import Callable
