@@ -17,6 +17,8 @@ from vitkit.spectral import Density
 
 POINT = st.floats(-50, 50, allow_nan=False)
 SCALE = st.floats(0.05, 20)
+NO_SCALES = [0.0, -1.0, math.nan, math.inf, -math.inf, 1e-46, 1e300]
+"""What cannot be a scale, the last two because single precision makes them zero and infinite."""
 # Displacements off the axes are in the families' own tests, where the density has no ridges along them.
 TRANSFORMS = [[0.02], [0.7], [9.0], [0.5, 0.0], [0.0, 2.0], [0.0, 0.9, 0.0]]
 
@@ -81,11 +83,48 @@ class DensityContract:
         assert bound < 1e-3 * largest
         assert abs(fine - wanted) <= bound + self.error * largest
 
+    @pytest.mark.parametrize("rotation", [False, True])
     @pytest.mark.parametrize("grid", [Grid((5,)), Grid((3, 4), (1.0, 2.5)), Grid((2, 3, 4), (0.5, 1.0, 3.0))])
-    def test_table_is_the_covariance_at_every_displacement(self, grid):
-        density = self.make(grid.ndim)
+    def test_table_is_the_covariance_at_every_displacement(self, grid, rotation):
+        density = self.make(grid.ndim, rotation=rotation and grid.ndim > 1)
         wanted = density.covariance(grid.displacements(dtype=torch.float64))
         torch.testing.assert_close(density.table(grid), wanted, rtol=1e-12, atol=1e-14)
+
+    @pytest.mark.parametrize("rotation", [False, True])
+    def test_autocast_changes_nothing(self, rotation):
+        """Distances and scales in half precision would be off by half a percent."""
+        density, grid = self.make(2, rotation=rotation).float(), Grid((3, 4), (1.0, 2.5))
+        wanted = density.table(grid), density.patch_table(grid)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = density.table(grid), density.patch_table(grid)
+        assert all(torch.equal(mine, other) for mine, other in zip(found, wanted, strict=True))
+
+    @pytest.mark.parametrize("outputscale", [1e-12, 1.0, 1e12])
+    @pytest.mark.parametrize("lengthscale", [1e-12, 1e-6, 1e8, 1e12])
+    def test_very_small_and_very_large_scales(self, lengthscale, outputscale):
+        """A token correlates with itself alone, or with all alike; in single precision, with gradients."""
+        density = self.family(2, 2, lengthscale=lengthscale, outputscale=outputscale)
+        grid, centre = Grid((3, 4), (16.0, 16.0)), torch.zeros(5, 7)
+        centre[2, 3] = 1
+        points, patches = density.table(grid) / outputscale, density.patch_table(grid) / outputscale
+        wanted = (centre if lengthscale < 1 else torch.ones_like(centre)).expand(2, -1, -1)
+        torch.testing.assert_close(points, wanted, rtol=0, atol=1e-4)
+        torch.testing.assert_close(patches, wanted if lengthscale > 1 else 0 * wanted, rtol=0, atol=1e-4)
+        (points + patches).square().sum().backward()
+        assert all(parameter.grad.isfinite().all() for parameter in density.parameters())
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_no_step_of_an_optimiser_makes_it_another_thing(self, seed):
+        density = self.make(2, rotation=True)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in density.parameters():
+                parameter.normal_(std=5, generator=generator)
+        assert (density.lengthscale > 0).all()
+        assert (density.outputscale > 0).all()
+        points = torch.randn(8, 2, dtype=torch.float64, generator=generator) * density.lengthscale.max().detach()
+        gram = density.covariance(points[:, None] - points[None]) / density.outputscale[:, None, None]
+        assert (torch.linalg.eigvalsh(gram) >= -1e-12 - 8 * self.error).all()
 
     def test_units_cancel(self):
         """The same scene in millimetres and in centimetres has the same logits."""
@@ -166,8 +205,9 @@ class DensityContract:
         with pytest.raises(UsageError, match=r"points of 3 axes.*expected 2 axes"):
             self.make(2).covariance(torch.zeros(1, 3))
 
-    def test_recipe_makes_it_again(self):
-        density = self.family(3, 2, lengthscale=5.0)
+    @pytest.mark.parametrize("rotation", [False, True])
+    def test_recipe_makes_it_again(self, rotation):
+        density = self.family(3, 2, lengthscale=5.0, rotation=rotation)
         again = build(recipe(density))
         again.load_state_dict(density.state_dict())
         grid = Grid((3, 3))
@@ -178,12 +218,9 @@ class DensityContract:
         [
             {"num_heads": 0, "ndim": 2},
             {"num_heads": 2, "ndim": 0},
-            {"num_heads": 2, "ndim": 2, "lengthscale": 0.0},
-            {"num_heads": 2, "ndim": 2, "lengthscale": -1.0},
-            {"num_heads": 2, "ndim": 2, "lengthscale": math.nan},
-            {"num_heads": 2, "ndim": 2, "outputscale": math.inf},
-            {"num_heads": 2, "ndim": 2, "spread": 0.5},
-            {"num_heads": 2, "ndim": 2, "spread": math.nan},
+            *({"num_heads": 2, "ndim": 2, "lengthscale": scale} for scale in NO_SCALES),
+            *({"num_heads": 2, "ndim": 2, "outputscale": scale} for scale in NO_SCALES),
+            *({"num_heads": 2, "ndim": 2, "spread": scale} for scale in (*NO_SCALES, 0.5)),
             {"num_heads": 2, "ndim": 1, "rotation": True},
         ],
     )

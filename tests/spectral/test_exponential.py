@@ -1,6 +1,8 @@
 import math
 
+import pytest
 import torch
+from gpytorch.kernels import MaternKernel, ProductKernel
 
 from tests.spectral.contract import DensityContract
 from vitkit.spectral import Exponential
@@ -23,6 +25,17 @@ class TestExponential(DensityContract):
         torch.testing.assert_close(
             density.covariance(r)[0], c / (4 * a * b) * torch.exp(-a * r[:, 0].abs() - b * r[:, 1].abs()), rtol=1e-6, atol=0
         )
+
+    @pytest.mark.parametrize("ndim", [1, 2, 3])
+    def test_agrees_with_gpytorch(self, ndim):
+        """There it is a product of Matérn kernels, one for each axis."""
+        density = self.make(ndim, num_heads=1)
+        kernel = ProductKernel(*(MaternKernel(nu=0.5, active_dims=[axis]) for axis in range(ndim))).double()
+        for factor, length in zip(kernel.kernels, density.lengthscale[0].detach(), strict=True):
+            factor.lengthscale = length
+        points = torch.randn(20, ndim, dtype=torch.float64) * 20
+        wanted = density.outputscale * kernel(points, torch.zeros_like(points[:1])).to_dense()[:, 0]
+        torch.testing.assert_close(density.covariance(points)[0], wanted, rtol=1e-9, atol=1e-14)
 
     def test_is_separable_and_not_isotropic(self):
         density = self.make(2, num_heads=1)

@@ -52,7 +52,7 @@ class TestSpectralMixture(DensityContract):
         torch.testing.assert_close(density.covariance(points), Gaussian(2, 2).double().covariance(points))
 
     def test_every_component_starts_elsewhere(self):
-        for ndim in (1, 2, 3):
+        for ndim in (1, 2, 3, 4):
             density = SpectralMixture(2, ndim, components=4)
             wanted = torch.arange(4) * math.pi / 2
             torch.testing.assert_close(density.mean.norm(dim=-1), wanted.expand(2, -1))

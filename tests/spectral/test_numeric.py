@@ -83,8 +83,12 @@ def test_the_shares_are_the_true_ones():
 
 
 def test_beyond_the_reach_it_is_zero():
-    numeric = NumericGaussian(1, 2, lengthscale=1.0)
-    assert numeric.covariance(torch.tensor([[8.5, 0.0], [0.0, 16.0]])).eq(0).all()
+    numeric = NumericGaussian(2, 2, lengthscale=1.0, spread=4.0)
+    found = numeric.covariance(torch.tensor([[8.5, 0.0], [0.0, 15.0]]))
+    assert found[0].eq(0).all()
+    assert found[1].gt(0).all()
+    found[0].sum().backward()
+    assert numeric.raw_lengthscale.grad.eq(0).all()
 
 
 @pytest.mark.parametrize("grid", [Grid((5,)), Grid((6, 3), (1.0, 2.5)), Grid((2, 3, 4), (0.5, 1.0, 3.0))])

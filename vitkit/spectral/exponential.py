@@ -51,9 +51,10 @@ class Exponential(PositiveCovariance):
             return super().patch_table(grid)
         tables = []
         for steps, width in zip(self._offsets(grid), self._widths(grid), strict=True):
-            # The hyperbolic sine overflows where its product with the exponential does not.
-            between = (width - steps.abs()).exp() * (-torch.expm1(-width) / width).square()
-            tables.append(torch.where(steps == 0, _within(width), between))
+            # The hyperbolic sine overflows where its product with the exponential does not; so would that within one patch.
+            apart = steps != 0
+            between = (width - steps.abs().where(apart, width)).exp() * (-torch.expm1(-width) / width).square()
+            tables.append(torch.where(apart, between, _within(width)))
         return outer(self.outputscale, tables)
 
 

@@ -10,6 +10,8 @@ from vitkit.grid import Grid
 from vitkit.spectral.density import PositiveCovariance, outer
 from vitkit.spectral.support import unit_rule
 
+_NODES, _WEIGHTS = unit_rule(8)
+
 
 class Gaussian(PositiveCovariance):
     r"""Gaussian covariance, also called squared exponential or RBF: smooth, separable and isotropic at once.
@@ -55,7 +57,7 @@ def _averaged(steps: Float[Tensor, "heads _"], width: Float[Tensor, "heads 1"]) 
     """Correlation along one axis between averages over patches; all in length scales."""
     # In narrow patches the second difference cancels, but a Gaussian is as good as a polynomial.
     narrow, wide = width.clamp(max=1), width.clamp(min=1)
-    x, weights = (torch.from_numpy(part).to(steps) for part in unit_rule(8))
+    x, weights = (torch.from_numpy(part).to(steps) for part in (_NODES, _WEIGHTS))
     nodes, weights = torch.cat([-x, x]), torch.cat([weights, weights]) * (1 - torch.cat([x, x]))
     quadrature = ((-(steps[..., None] + narrow[..., None] * nodes).square() / 2).exp() * weights).sum(-1)
     # F(t) less its asymptote √(π/2)|t|, whose own second difference is zero but at the origin.

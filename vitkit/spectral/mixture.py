@@ -87,12 +87,12 @@ class SpectralMixture(Density):
 
 
 def _directions(num_heads: int, components: int, ndim: int) -> Float[Tensor, "heads components ndim"]:
-    """Unit vectors, spread evenly by the golden ratio over a half circle, in three dimensions over a half sphere."""
+    """Unit vectors, spread evenly by the golden ratio over a half circle, in three dimensions or more over a half sphere."""
     index = torch.arange(num_heads * components)
     angle = math.pi * (index * (math.sqrt(5) - 1) / 2 % 1)
-    height = (index + 0.5) / len(index) if ndim == 3 else torch.zeros(len(index))
+    height = (index + 0.5) / len(index) if ndim >= 3 else torch.zeros(len(index))
     radius = (1 - height**2).sqrt()
     vectors = torch.stack([height, radius * angle.sin(), radius * angle.cos()], dim=-1)
     if ndim == 1:
         vectors = torch.ones(len(index), 1)
-    return vectors[:, -ndim:].view(num_heads, components, ndim)
+    return nn.functional.pad(vectors, (max(ndim - 3, 0), 0))[:, -ndim:].view(num_heads, components, ndim)

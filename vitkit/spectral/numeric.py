@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -31,7 +32,8 @@ class NumericDensity(Density):
 
     The density must be finite, nowhere negative, even and integrable in n dimensions; this is checked before its first use, and
     again by :meth:`check`. The cost is :math:`(2 \cdot \text{cutoff} \cdot \text{reach}/\pi)^n/2` evaluations of the density and,
-    for a table, little else; with a rotation as many multiplications for each displacement, which in three dimensions is slow.
+    for a table, little else; with a rotation as many multiplications for each displacement within reach, which in three
+    dimensions is slow.
 
     Args:
         num_heads: Heads, each with its own scales.
@@ -73,14 +75,20 @@ class NumericDensity(Density):
     def unit_covariance(self, u: Float[Tensor, "heads *points ndim"]) -> Float[Tensor, "heads *points"]:
         """Covariance of unit scales at a displacement in length scales."""
         axes, weights = self._spectrum(u)
-        points = u.flatten(1, -2)
-        chunk = max(1, _ELEMENTS // weights[:, 0].numel())
-        keep = torch.is_grad_enabled() and points.shape[1] > chunk
-        parts = [
-            checkpoint(_transform, part, axes, weights, use_reentrant=False) if keep else _transform(part, axes, weights)
-            for part in points.split(chunk, dim=1)
-        ]
-        return torch.cat(parts, dim=1).view(u.shape[:-1]).where((u.abs() <= self.reach).all(-1), 0)
+        if torch.compiler.is_exporting():  # how many points are near is yet unknown
+            pairs = zip(u.flatten(1, -2), weights, strict=True)
+            whole = torch.stack([_transform(points, axes, own) for points, own in pairs])
+            return whole.view(u.shape[:-1]).where((u.abs() <= self.reach).all(-1), 0)
+        chunk = max(1, _ELEMENTS // weights[0, ..., 0].numel())
+        heads = []
+        for points, own in zip(u.flatten(1, -2), weights, strict=True):
+            # Each head has its own points within reach; elsewhere there is nothing to compute.
+            near = (points.abs() <= self.reach).all(-1).nonzero()[:, 0]
+            parts = points[near].split(chunk)
+            again = torch.is_grad_enabled() and len(parts) > 1
+            run = partial(checkpoint, _transform, use_reentrant=False) if again else _transform
+            heads.append(points.new_zeros(len(points)).index_copy(0, near, torch.cat([run(part, axes, own) for part in parts])))
+        return torch.stack(heads).view(u.shape[:-1])
 
     def density(self, frequency: Float[Tensor, "*points ndim"]) -> Float[Tensor, "heads *points"]:
         """Spectral density at each angular frequency, in logits times the grid's unit to the power n, such that b(0) is σ²."""
@@ -91,7 +99,10 @@ class NumericDensity(Density):
     def table(self, grid: Grid) -> Float[Tensor, "heads *displacements"]:
         """Covariance at every displacement of a grid, transformed axis by axis where they are not rotated, in logits."""
         if self.raw_rotation is not None:
-            return super().table(grid)
+            points = self.displacements(grid)
+            half = self.covariance(points.flatten(0, -2)[: (points[..., 0].numel() + 1) // 2])
+            # It is even: the other half is there already.
+            return torch.cat([half, half[:, :-1].flip(1)], dim=1).view(-1, *points.shape[:-1])
         offsets = self._offsets(grid)
         axes, weights = self._spectrum(offsets[0])
         total = torch.complex(weights, torch.zeros_like(weights))
@@ -185,7 +196,7 @@ class NumericDensity(Density):
 
     def _spectrum(self, like: Tensor) -> tuple[list[Tensor], Tensor]:
         """Midpoints along each axis, and the share of the covariance that each node has: (heads, M, 2M, ...)."""
-        if not self._checked:
+        if not (self._checked or torch.compiler.is_exporting()):
             self.check()
         axes = self._midpoints(like)
         values = self._evaluate(axes)
@@ -217,17 +228,19 @@ class NumericDensity(Density):
         return self.unit_density(nodes.expand(self.num_heads, *nodes.shape))
 
 
-def _wave(u: Float[Tensor, "heads points"], frequency: Float[Tensor, " nodes"]) -> Tensor:
+def _wave(u: Float[Tensor, "*points"], frequency: Float[Tensor, " nodes"]) -> Tensor:
     angle = u[..., None] * frequency
     return torch.complex(angle.cos(), angle.sin())
 
 
 def _transform(
-    u: Float[Tensor, "heads points ndim"], axes: Sequence[Tensor], weights: Float[Tensor, "heads *nodes"]
-) -> Float[Tensor, "heads points"]:
-    """Real part of the sum of weights times exp(iw·u), one axis of the nodes after the other."""
-    first = weights.flatten(2) if weights.ndim > 2 else weights[..., None]
-    total = _wave(u[..., 0], axes[0]) @ torch.complex(first, torch.zeros_like(first))
-    for axis, nodes in enumerate(axes[1:], start=1):
-        total = (_wave(u[..., axis], nodes)[..., None, :] @ total.unflatten(2, (len(nodes), -1))).squeeze(2)
-    return total.squeeze(2).real
+    u: Float[Tensor, "points ndim"], axes: Sequence[Tensor], weights: Float[Tensor, "*nodes"]
+) -> Float[Tensor, " points"]:
+    """Sum of the weights times cos(w·u), as cos(a + b) = cos a cos b - sin a sin b with b along the last axis: two products."""
+    *lead, last = (u[:, axis, None] * nodes for axis, nodes in enumerate(axes))
+    before = torch.zeros_like(last[:, :1])
+    for angle in lead:
+        before = (before[:, :, None] + angle[:, None]).flatten(1)
+    table = weights.view(-1, weights.shape[-1])
+    with torch.autocast(u.device.type, enabled=False):  # which would round the products to half precision
+        return (before.cos() @ table * last.cos() - before.sin() @ table * last.sin()).sum(-1)
