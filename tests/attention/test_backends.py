@@ -131,6 +131,7 @@ def able(backend, scorer, bias, pattern, removed):
         "eager": True,
         "chunked": True,
         "fused": not isinstance(scorer, Additive) and not learned,
+        "flex": False,  # gradients are asked for here, and on the CPU it has none; test_flex.py asks for none
         "gathered": False,  # none of the patterns here is sparse; test_gathered.py has those
         "features": not isinstance(scorer, Additive) and plain and learned and bias.rank is not None,
         "streamed": not isinstance(scorer, Additive) and learned and plain and not removed and not isinstance(bias, KeyBias),

@@ -40,8 +40,8 @@ def attend(
         prefix: How many tokens precede the grid's (class token, registers).
         keep: Row-major indices of the grid tokens that are present, if some were removed.
         dropout: Probability of dropping an attention weight. The caller passes 0 outside training.
-        backend: ``"auto"``, or one of ``fused``, ``streamed``, ``features``, ``gathered``, ``chunked`` and ``eager``;
-            :func:`explain` tells them apart.
+        backend: ``"auto"``, or one of ``fused``, ``streamed``, ``features``, ``gathered``, ``chunked``, ``eager``
+            and ``flex``; :func:`explain` tells them apart.
 
     Raises:
         UsageError: Tensors of several types or devices, heads that do not fit, a pattern that leaves nothing, or a backend that

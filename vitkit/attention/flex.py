@@ -127,8 +127,9 @@ def block_mask(pattern: Pattern, shape: tuple[int, ...], prefix: int, device: to
     tokens = prefix + len(grid)
     held = torch.zeros(-(-tokens // TILE), -(-tokens // TILE), dtype=torch.int32)
     for blocks in pattern.blocks(grid):
-        rows, columns = ((index + prefix) // TILE for index in (blocks.queries, blocks.keys))
-        held[rows[:, :, None], columns[:, None]] = 1
+        row, column = ((index + prefix) // TILE for index in (blocks.queries, blocks.keys))
+        tile = row[:, :, None] * len(held) + column[:, None]
+        held.view(-1)[tile if blocks.allowed is None else tile[blocks.allowed.expand_as(tile)]] = 1
     of_prefix = slice(-(-prefix // TILE))
     held[of_prefix], held[:, of_prefix] = 1, 1
 

@@ -6,6 +6,7 @@ from vitkit.attention.backends.backend import Backend
 from vitkit.attention.backends.chunked import Chunked
 from vitkit.attention.backends.eager import Eager
 from vitkit.attention.backends.features import Features
+from vitkit.attention.backends.flex import Flex
 from vitkit.attention.backends.fused import Fused
 from vitkit.attention.backends.gathered import Gathered
 from vitkit.attention.backends.streamed import Streamed
@@ -15,12 +16,12 @@ from vitkit.errors import UsageError
 SHORT = 200
 """Tokens below which plain products beat the streamed backward pass and chunks on the CPU."""
 LONG = 512
-"""Tokens from which, without gradients on the CPU, tiles beat a mask of every pair."""
+"""Tokens from which, without gradients on the CPU, tiles beat a mask of every pair; on CUDA, from which none is made."""
 SMALL = 2**25
 """Bytes of temporary memory up to which plain products beat chunks."""
 
 BACKENDS: dict[str, Backend] = {
-    backend.name: backend for backend in (Fused(), Streamed(), Features(), Gathered(), Chunked(), Eager())
+    backend.name: backend for backend in (Fused(), Streamed(), Features(), Gathered(), Chunked(), Eager(), Flex())
 }
 """By name, in the order in which they are tried."""
 
@@ -28,10 +29,11 @@ BACKENDS: dict[str, Backend] = {
 def choose(case: Case, backend: str = "auto") -> tuple[str, str]:
     """Name of the backend for a case, and why it is that: the one that is asked for, or the first that this rule prefers.
 
-    1. Gathered blocks, for a sparse pattern of many tokens on the CPU.
+    1. Gathered blocks, for a sparse pattern of many tokens on the CPU; on CUDA FlexAttention, and so for a stationary bias that
+       learns.
     2. Plain products, where a fused kernel does not serve and there are few tokens, or little memory is needed.
     3. The streamed kernel or features instead of a mask of every pair, where nothing is differentiated and tokens are many.
-    4. Whatever serves first: fused, streamed, features, gathered, chunked, eager.
+    4. Whatever serves first: fused, streamed, features, gathered, chunked, eager; FlexAttention last, so only by name.
 
     Raises:
         UsageError: No such backend, or the one that is asked for cannot serve; the message says why, and which can.
@@ -57,8 +59,12 @@ def refusals_of(case: Case) -> dict[str, str]:
 def _rule(case: Case, able: list[str]) -> tuple[str, str]:
     if torch.compiler.is_exporting():
         return able[0], "it serves an exported graph whose sizes are yet unknown"
-    if "gathered" in able and case.device == "cpu" and case.tokens >= LONG:
-        return "gathered", f"{case.tokens} tokens are many, and each sees few"
+    if case.tokens >= LONG:
+        sparse = {"cpu": "gathered", "cuda": "flex"}.get(case.device)
+        if case.restricted and sparse in able:
+            return sparse, f"{case.tokens} tokens are many, and each sees few"
+        if case.device == "cuda" and case.bias_learns and case.bias.stationary and "flex" in able:
+            return "flex", f"{case.tokens} tokens are many, and it never holds a bias of every pair"
     if "fused" not in able:
         if case.product is not None and case.tokens < SHORT:
             return "eager", f"{case.tokens} tokens are few, and fused does not serve"
