@@ -15,11 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 Box = tuple[tuple[int, int], ...]
 
 FORWARD_ELEMENTS = 2**22  # logits of a tile in the forward pass, 16 MiB of float32
-BACKWARD_ELEMENTS = 2**19  # scores of a tile in the backward pass, 2 MiB, which a core's cache holds
+BACKWARD_ELEMENTS = 2**20  # scores of a tile in the backward pass, 4 MiB of float32
 
 
 def streamed_attention(
@@ -93,21 +94,24 @@ class _Streamed(torch.autograd.Function):
         grad_flipped = torch.zeros_like(flipped)
         grad_around = None if around is None else torch.zeros_like(around)
         tiles = list(_tiles(shape, prefix, BACKWARD_ELEMENTS // (batch * tokens)))
+        # Two buffers for all tiles: memory that is taken anew for each costs as much time as a product.
+        buffers = q.new_empty(2, batch * max(rows.stop - rows.start for _, rows in tiles) * tokens, dtype=exact)
         for head in range(heads):
-            keys, values = k[:, head].to(exact), v[:, head].to(exact)
+            keys, values = k[:, head].to(exact), pad(v[:, head].to(exact), (0, 1), value=1.0)
             one = None if around is None else around[head : head + 1]
             for box, rows in tiles:
                 queries, upstream, sums, dots = (_turned(x[:, head, rows], 1, box) for x in (q, grad, lse, row_sum))
                 queries, upstream = queries.to(exact), upstream.to(exact)
-                start = -sums[..., None]
                 bias = _tile(flipped[head : head + 1], one, shape, box, prefix)
-                if bias is not None:
-                    start = start + bias.to(exact)
-                start = start.expand(-1, -1, tokens)
-                weights = torch.baddbmm(start, queries, keys.transpose(1, 2), alpha=scale).exp_()
+                start = q.new_zeros(tokens, dtype=exact) if bias is None else bias.to(exact)
+                shaped = (batch, rows.stop - rows.start, tokens)
+                weights, scores = (buffer[: prod(shaped)].view(shaped) for buffer in buffers)
+                torch.sub(start, sums[..., None], out=weights)
+                weights.baddbmm_(queries, keys.transpose(1, 2), alpha=scale).exp_()
                 grad_v[head].baddbmm_(weights.transpose(1, 2), upstream)
-                start = -dots[..., None].expand(-1, -1, tokens)
-                scores = torch.baddbmm(start, upstream, values.transpose(1, 2)).mul_(weights)
+                # With a one at each value's end the product subtracts the row's sum as well.
+                longer = torch.cat([upstream, -dots[..., None]], dim=-1)
+                torch.bmm(longer, values.transpose(1, 2), out=scores).mul_(weights)
                 grad_q[:, head, rows] = _turned(torch.bmm(scores, keys).mul_(scale).to(q.dtype), 1, box)
                 grad_k[head].baddbmm_(scores.transpose(1, 2), queries, alpha=scale)
                 if bias is None or not any(ctx.needs_input_grad[3:5]):
@@ -200,5 +204,5 @@ def _diagonal_sums(x: Float[Tensor, "*rest rows columns"]) -> Float[Tensor, "*re
     if rows == 1:
         return x.squeeze(-2)
     # In rows of R + C entries, read again as rows of R + C - 1, every row begins one place further.
-    sheared = torch.nn.functional.pad(x, (0, rows)).flatten(-2)[..., : rows * (rows + columns - 1)]
+    sheared = pad(x, (0, rows)).flatten(-2)[..., : rows * (rows + columns - 1)]
     return sheared.unflatten(-1, (rows, rows + columns - 1)).sum(-2)
