@@ -3,27 +3,40 @@
 import pytest
 import torch
 
-from vitkit.attention import Additive, Cosine, ScaledDotProduct
-from vitkit.bias import NoBias, PrefixBias, SpectralBias
+from vitkit.attention import Additive, Cosine, Global, Neighbourhood, Union, Window
+from vitkit.bias import PrefixBias, SpectralBias
 from vitkit.embedding import PatchEmbed
 from vitkit.encoder import Encoder
-from vitkit.spectral import Exponential
+from vitkit.spectral import Exponential, Gaussian, Matern, NumericDensity
 
 pytestmark = [
     pytest.mark.usefixtures("unchecked"),  # a symbolic size is no int
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),  # torch's own, as it traces
 ]
-SCORERS = {"dot product": ScaledDotProduct, "cosine": lambda: Cosine(2), "additive": lambda: Additive(2, 8, 4)}
 
 
-def encoder_of(scorer, biased=True):
-    bias = SpectralBias(Exponential(2, 2)) + PrefixBias(2) if biased else NoBias()
-    return Encoder(PatchEmbed(2, 4, 1, 16), depth=1, num_heads=2, bias=bias, scorer=scorer())
+class Numeric(NumericDensity):
+    def unit_density(self, w):
+        return (-w.square().sum(-1) / 2).exp()
 
 
-@pytest.mark.parametrize("size", [(16, 24), (64, 60)], ids=["few tokens", "many tokens"])
-def test_compiled_is_eager(size):
-    encoder = encoder_of(ScaledDotProduct)
+def encoder_of(**options):
+    bias = SpectralBias(Exponential(2, 2)) + PrefixBias(2)
+    return Encoder(PatchEmbed(2, 4, 1, 16), depth=1, num_heads=2, **({"bias": bias} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({}, (16, 24)),
+        ({}, (64, 60)),
+        ({"scorer": Additive(2, 8, 4), "bias": SpectralBias(Gaussian(2, 2), support="patch")}, (16, 24)),
+        ({"scorer": Cosine(2), "pattern": Window(2), "bias": SpectralBias(Matern(2, 2), support="patch")}, (16, 24)),
+    ],
+    ids=["few tokens", "many tokens", "additive, patches", "cosine, window, patches by quadrature"],
+)
+def test_compiled_is_eager(options, size):
+    encoder = encoder_of(**options)
     compiled = torch.compile(encoder, backend="aot_eager")
     x = torch.randn(2, 1, *size)
     found, wanted = compiled(x).patches, encoder(x).patches
@@ -45,9 +58,18 @@ class Pooled(torch.nn.Module):
         return self.encoder.pool(self.encoder(x))
 
 
-@pytest.mark.parametrize("name", SCORERS)
+EXPORTED = {
+    "dot product": {},
+    "cosine": {"scorer": Cosine(2)},
+    "additive": {"scorer": Additive(2, 8, 4)},
+    "by quadrature": {"bias": SpectralBias(Numeric(2, 2), support="patch")},
+    "patterns, prefix": {"pattern": Union([Window(2), Neighbourhood(1), Global(stride=2)]), "bias": PrefixBias(2)},
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
 def test_exported_at_a_dynamic_size_is_eager(name):
-    module = Pooled(encoder_of(SCORERS[name])).eval()
+    module = Pooled(encoder_of(**EXPORTED[name])).eval()
     height, width = (4 * torch.export.Dim(axis, min=2, max=64) for axis in ("height", "width"))
     program = torch.export.export(module, (torch.randn(2, 1, 16, 24),), dynamic_shapes=({2: height, 3: width},))
     for size in ((16, 24), (8, 40), (64, 60)):

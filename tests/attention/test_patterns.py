@@ -227,6 +227,9 @@ def test_each_pattern_has_a_config():
     [
         (lambda: Window(0), "the size of a Window of 0"),
         (lambda: Window([]), "the size of a Window of"),
+        (lambda: Window(2.5), "the size of a Window of 2.5; expected at least 1 along every axis, in whole numbers"),
+        (lambda: Window([2.5, 2]), r"the size of a Window of \[2.5, 2\]"),
+        (lambda: Dilated("2"), "the dilation of Dilated of 2"),
         (lambda: Window(3, shift=-1), "the shift of a Window of -1"),
         (lambda: Window(3, overlap=-1), "the overlap of a Window of -1"),
         (lambda: Dilated(0), "the dilation of Dilated of 0; expected at least 1"),
@@ -236,6 +239,7 @@ def test_each_pattern_has_a_config():
         (lambda: Global(), "tokens=None and stride=None"),
         (lambda: Global([]), r"tokens=\[\] and stride=None"),
         (lambda: Global([[0]], stride=2), "one of the two"),
+        (lambda: Global([0, 1]), r"tokens=\[0, 1\] in Global; expected for each token a list of its indices"),
         (lambda: Global(stride=0), "the stride of Global of 0"),
         (lambda: Union([]), "a Union of nothing"),
     ],

@@ -4,7 +4,7 @@ import torch
 from tests.bias.contract import GRID, BiasContract
 from vitkit.bias import DistanceBias, KeyBias, NoBias, PrefixBias, ProductBias, SpectralBias, SumBias, TableBias
 from vitkit.errors import UsageError
-from vitkit.spectral import Exponential, Gaussian
+from vitkit.spectral import Exponential, Gaussian, SpectralMixture
 
 
 class TestSum(BiasContract):
@@ -37,6 +37,14 @@ def test_they_are_sums_and_products_of_logits(other):
     bias = SpectralBias(Exponential(2, 2))
     torch.testing.assert_close((bias + other)(GRID, 2), bias(GRID, 2) + other(GRID, 2))
     torch.testing.assert_close((bias * other)(GRID, 2), bias(GRID, 2) * other(GRID, 2))
+
+
+@pytest.mark.parametrize("compose", [lambda a, b: a + b, lambda a, b: a * b])
+def test_sums_and_products_of_covariances_are_covariances(compose):
+    waves = SpectralBias(SpectralMixture(2, 2, lengthscale=3.0))
+    assert (waves(GRID) < 0).any()
+    logits = compose(SpectralBias(Exponential(2, 2, lengthscale=3.0)), waves).double()(GRID)
+    assert (torch.linalg.eigvalsh(logits) > -1e-12).all()
 
 
 def test_no_bias_adds_nothing_and_multiplies_to_nothing():

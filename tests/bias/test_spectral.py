@@ -97,9 +97,10 @@ def test_the_logarithm_of_the_exponential_is_a_sum_of_distances():
     torch.testing.assert_close(bias.table(GRID), wanted, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("lengthscale", [1e-6, 0.05])
 @pytest.mark.parametrize("family", POSITIVE)
-def test_the_logarithm_is_finite_where_the_covariance_vanishes(family):
-    bias = SpectralBias(family(1, 2, lengthscale=0.05), form="log")
+def test_the_logarithm_is_finite_where_the_covariance_vanishes(family, lengthscale):
+    bias = SpectralBias(family(1, 2, lengthscale=lengthscale), form="log")
     logits = bias(Grid((3, 3), (16.0, 16.0)))
     assert logits.isfinite().all()
     logits.sum().backward()

@@ -1,6 +1,7 @@
 """What every bias has in common."""
 
 from abc import ABC, abstractmethod
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -79,7 +80,7 @@ class Bias(nn.Module, Recorded, ABC):
         around = self.prefix_logits() if prefix else None
         if parts is None:
             like = next(self.parameters(), torch.empty(0))
-            parts = 2 * (like.new_zeros(self.num_heads or 1, len(grid), 0),)
+            parts = 2 * (like.new_zeros(self.num_heads or 1, prod(grid.shape), 0),)
         if keep is not None:
             parts = parts[0][:, keep].transpose(0, 1), parts[1][:, keep].transpose(0, 1)
         q, k = (nn.functional.pad(part, (0, 0, prefix, 0)) for part in parts)
@@ -112,7 +113,7 @@ class Bias(nn.Module, Recorded, ABC):
         if around is None:
             return nn.functional.pad(logits, (prefix, 0, prefix, 0)) if logits is not None and prefix else logits
         if logits is None:
-            tokens = len(grid) if keep is None else keep.shape[1]
+            tokens = prod(grid.shape) if keep is None else keep.shape[1]
             logits = around.new_zeros(len(around), tokens, tokens)
         *batch, heads, tokens, _ = logits.shape
         to, of, among = (

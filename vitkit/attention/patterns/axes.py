@@ -15,11 +15,11 @@ def at_least(name: str, value: PerAxis, least: int) -> int | tuple[int, ...]:
     """The value as an int or a tuple.
 
     Raises:
-        UsageError: A number below the least one, or no number at all.
+        UsageError: A number below the least one or no whole one, or no number at all.
     """
-    numbers = (value,) if isinstance(value, int) else tuple(value)
-    if not numbers or min(numbers) < least:
-        raise UsageError(f"{name} of {value}", f"at least {least} along every axis", "Correct it.")
+    numbers = tuple(value) if isinstance(value, Sequence) else (value,)
+    if not numbers or not all(isinstance(number, int) and number >= least for number in numbers):
+        raise UsageError(f"{name} of {value}", f"at least {least} along every axis, in whole numbers", "Correct it.")
     return value if isinstance(value, int) else numbers
 
 

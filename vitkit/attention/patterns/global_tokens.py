@@ -36,6 +36,8 @@ class Global(SparsePattern):
             raise UsageError(
                 f"tokens={tokens} and stride={stride} in Global", "one of the two, and at least one token", "Name global tokens."
             )
+        if tokens is not None and not all(isinstance(token, Sequence) for token in tokens):
+            raise UsageError(f"tokens={tokens} in Global", "for each token a list of its indices", "Write [[0], [1]] for a line.")
         self.tokens = None if tokens is None else [tuple(token) for token in tokens]
         self.stride = None if stride is None else at_least("the stride of Global", stride, 1)
 

@@ -1,6 +1,7 @@
 """What every pattern has in common."""
 
 from abc import ABC, abstractmethod
+from math import prod
 
 import torch
 from jaxtyping import Bool, Int
@@ -48,5 +49,5 @@ class SparsePattern(Pattern):
 
     def allowed(self, grid: Grid) -> Bool[Tensor, "tokens tokens"] | None:
         """All pairs at once: the reference for :meth:`blocks`, and O(N²)."""
-        tokens = torch.arange(len(grid))
+        tokens = torch.arange(prod(grid.shape))  # not the grid's len, which would fix the size of a graph that is being exported
         return self.sees(grid, tokens[:, None], tokens)

@@ -1,7 +1,7 @@
 """What all scorers have in common: a temperature, and work per token kept apart from work per pair."""
 
 from abc import ABC, abstractmethod
-from math import isfinite, log
+from math import log
 
 import torch
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vitkit.errors import UsageError
 from vitkit.recipe import Recorded
+from vitkit.spectral.density import require_positive
 
 
 class Scorer(nn.Module, Recorded, ABC):
@@ -37,8 +38,7 @@ class Scorer(nn.Module, Recorded, ABC):
     def __init__(self, temperature: float = 1.0, learned: bool = False, num_heads: int | None = None) -> None:
         super().__init__()
         name = type(self).__name__
-        if not (isfinite(temperature) and temperature > 0):
-            raise UsageError(f"temperature={temperature} in {name}", "a positive finite number", "Correct temperature.")
+        require_positive(name, temperature=temperature)
         if num_heads is not None and num_heads < 1:
             raise UsageError(f"num_heads={num_heads} in {name}", "at least one", "Set num_heads to the encoder's.")
         if learned and num_heads is None:
