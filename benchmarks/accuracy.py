@@ -69,7 +69,7 @@ SETTINGS = {
     ),
     "xrays": Settings(
         Shape(grid=(7, 7), patch=4),
-        epochs=15, batch=128, shift=2, flip=True, fill="replicate", resized=56, margin=2,
+        epochs=10, batch=128, shift=2, flip=True, fill="replicate", resized=56, margin=2,
     ),
 }  # fmt: skip
 

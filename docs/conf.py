@@ -1,6 +1,13 @@
 """How Sphinx builds these pages: MyST for text, autodoc for the reference, Furo for looks."""
 
+import sys
 from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import figures
 
 project = "vitkit"
 author = "The vitkit authors"
@@ -26,3 +33,8 @@ napoleon_numpy_docstring = False
 # a network, and neither are names that a room keeps to itself.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!vitkit\.).*|vitkit\.\w+\.[a-z_]+\..*")]
+
+
+def setup(app: Any) -> None:
+    """Put the benchmarks' results into their page."""
+    app.connect("source-read", figures.insert)

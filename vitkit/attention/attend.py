@@ -10,6 +10,7 @@ from vitkit.attention.patterns import Full, Pattern
 from vitkit.attention.scorers import ScaledDotProduct, Scorer
 from vitkit.bias import Bias, NoBias
 from vitkit.errors import UsageError
+from vitkit.exporting import is_exporting
 from vitkit.grid import Grid
 
 
@@ -69,7 +70,7 @@ def attend(
 
 
 def _differentiated(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer) -> bool:
-    if not torch.is_grad_enabled() or torch.compiler.is_exporting():  # an exported graph is for inference
+    if not torch.is_grad_enabled() or is_exporting():  # an exported graph is for inference
         return False
     return any(x.requires_grad for x in (q, k, v, *bias.parameters(), *scorer.parameters()))
 

@@ -83,7 +83,7 @@ class Bias(nn.Module, Recorded, ABC):
             parts = 2 * (like.new_zeros(self.num_heads or 1, prod(grid.shape), 0),)
         if keep is not None:
             parts = parts[0][:, keep].transpose(0, 1), parts[1][:, keep].transpose(0, 1)
-        q, k = (nn.functional.pad(part, (0, 0, prefix, 0)) for part in parts)
+        q, k = (torch.cat([part.new_zeros(*part.shape[:-2], prefix, part.shape[-1]), part], dim=-2) for part in parts)
         if around is None:
             return q, k
         first = torch.arange(q.shape[-2], device=q.device) < prefix

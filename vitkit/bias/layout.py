@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vitkit.exporting import is_exporting
 from vitkit.grid import Grid
 
 
@@ -18,7 +19,7 @@ def lay_out(
         return None
     if keep is not None:
         return gather(table, grid.shape, keep)
-    if torch.compiler.is_exporting():  # windows are of a fixed size
+    if is_exporting():  # windows are of a fixed size
         return gather(table, grid.shape, torch.arange(prod(grid.shape), device=table.device)[None])[0]
     return expand(table, grid.shape)
 

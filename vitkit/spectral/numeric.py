@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vitkit.errors import UsageError
+from vitkit.exporting import is_exporting
 from vitkit.grid import Grid
 from vitkit.spectral.density import Density, require_positive
 
@@ -75,7 +76,7 @@ class NumericDensity(Density):
     def unit_covariance(self, u: Float[Tensor, "heads *points ndim"]) -> Float[Tensor, "heads *points"]:
         """Covariance of unit scales at a displacement in length scales."""
         axes, weights = self._spectrum(u)
-        if torch.compiler.is_exporting():  # how many points are near is yet unknown
+        if is_exporting():  # how many points are near is yet unknown
             pairs = zip(u.flatten(1, -2), weights, strict=True)
             whole = torch.stack([_transform(points, axes, own) for points, own in pairs])
             return whole.view(u.shape[:-1]).where((u.abs() <= self.reach).all(-1), 0)
@@ -196,7 +197,7 @@ class NumericDensity(Density):
 
     def _spectrum(self, like: Tensor) -> tuple[list[Tensor], Tensor]:
         """Midpoints along each axis, and the share of the covariance that each node has: (heads, M, 2M, ...)."""
-        if not (self._checked or torch.compiler.is_exporting()):
+        if not (self._checked or is_exporting()):
             self.check()
         axes = self._midpoints(like)
         values = self._evaluate(axes)

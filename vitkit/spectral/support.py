@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from vitkit.exporting import is_exporting
 from vitkit.grid import Grid
 
 NODES = {1: 16, 2: 10, 3: 5}
@@ -50,7 +51,7 @@ def patch_average(
         return values
 
     # Few at a time, computed again in the backward pass: all would be nodesⁿ covariances per displacement.
-    if torch.compiler.is_exporting():  # which cannot cut what is of a size yet unknown
+    if is_exporting():  # which cannot cut what is of a size yet unknown
         parts: tuple[Tensor, ...] = (axes[0],)
     else:
         parts = axes[0].split(max(1, _ELEMENTS // prod(map(len, axes[1:]))))

@@ -1,7 +1,5 @@
 """The rule that chooses a backend, which can be asked."""
 
-import torch
-
 from vitkit.attention.backends.backend import Backend
 from vitkit.attention.backends.chunked import Chunked
 from vitkit.attention.backends.eager import Eager
@@ -12,6 +10,7 @@ from vitkit.attention.backends.gathered import Gathered
 from vitkit.attention.backends.streamed import Streamed
 from vitkit.attention.case import Case
 from vitkit.errors import UsageError
+from vitkit.exporting import is_exporting
 
 SHORT = 200
 """Tokens below which plain products beat the streamed backward pass and chunks on the CPU."""
@@ -57,7 +56,7 @@ def refusals_of(case: Case) -> dict[str, str]:
 
 
 def _rule(case: Case, able: list[str]) -> tuple[str, str]:
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return able[0], "it serves an exported graph whose sizes are yet unknown"
     if case.tokens >= LONG:
         sparse = {"cpu": "gathered", "cuda": "flex"}.get(case.device)

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
 from vitkit.attention.mask import allowed_of, average, logits_of
+from vitkit.exporting import is_exporting
 
 CHUNK_ELEMENTS = 2**20
 """Numbers that are held for the pairs of one chunk."""
@@ -22,7 +23,7 @@ class Chunked(Backend):
     summary = "plain products for some queries at a time, computed again in the backward pass"
 
     def serves(self, case: Case) -> str | None:  # noqa: D102
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return "an exported graph cannot be cut into chunks of a size yet unknown"
         return None
 

@@ -64,7 +64,7 @@ class Features(Backend):
         own, other = case.bias.features(case.grid, case.prefix, keep)
         queries, keys = case.product.project(q, k)
         queries, keys = (
-            torch.cat([x, features.to(x.dtype).expand(len(x), -1, -1, -1)], dim=-1)
+            torch.cat([x, features.to(x.dtype).expand(*x.shape[:2], -1, -1)], dim=-1)
             for x, features in ((queries, own / scale), (keys, other))
         )
         queries, keys, values = (pad(x, (0, width - x.shape[-1])) for x in (queries, keys, v))

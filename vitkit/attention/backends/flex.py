@@ -10,6 +10,7 @@ from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
 from vitkit.attention.flex import TILE, block_mask, flex_attention
 from vitkit.attention.patterns import Full, Pattern, SparsePattern, Union
+from vitkit.exporting import is_exporting
 
 TRITON = find_spec("triton") is not None
 """Whether the compiler of its kernels is installed, as it is with torch for CUDA on Linux."""
@@ -30,7 +31,7 @@ class Flex(Backend):
             return "tokens were removed, so a place in the sequence is none on the grid"
         if case.dropout:
             return "it has no dropout"
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return "an exported graph cannot hold kernels for sizes yet unknown"
         if case.head_dim.bit_count() != 1:  # torch 2.6 takes no other
             return f"it takes heads whose width is a power of two, not {case.head_dim}"

@@ -1,6 +1,5 @@
 """Blocks of queries with the keys that a sparse pattern lets them see."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -8,6 +7,7 @@ from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
 from vitkit.attention.gathered import CPU_ELEMENTS, DEVICE_ELEMENTS, gathered_attention
 from vitkit.attention.patterns import SparsePattern
+from vitkit.exporting import is_exporting
 
 
 class Gathered(Backend):
@@ -25,7 +25,7 @@ class Gathered(Backend):
             return "tokens were removed, so blocks have holes"
         if case.dropout:
             return "it has no dropout"
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return "an exported graph cannot be cut into blocks of a size yet unknown"
         return None
 

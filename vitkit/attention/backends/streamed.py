@@ -7,6 +7,7 @@ from torch import Tensor
 from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
 from vitkit.attention.streamed import BACKWARD_ELEMENTS, FORWARD_ELEMENTS, streamed_attention
+from vitkit.exporting import is_exporting
 
 
 class Streamed(Backend):
@@ -30,7 +31,7 @@ class Streamed(Backend):
             return "tokens were removed, so tiles are no windows of the table"
         if case.dropout:
             return "it has no dropout"
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return "an exported graph cannot be cut into tiles of a size yet unknown"
         return None
 

@@ -1,0 +1,59 @@
+"""The committed results of the benchmarks, as the tables of docs/benchmarks.md."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+
+
+def insert(app: Any, name: str, source: list[str]) -> None:
+    """Replace each line "%% NAME" of the page by the results of that name; Sphinx calls it for every page that it reads."""
+    if name == "benchmarks":
+        source[0] = "\n".join(show(line[3:]) if line.startswith("%% ") else line for line in source[0].splitlines())
+
+
+def show(name: str) -> str:
+    """One results file: what it was measured on, and its tables."""
+    found = json.loads((RESULTS / f"{name}.json").read_text())
+    about = found["environment"]
+    machine = f"{about['processor']}, {about['cores']} cores, {about['gpu'] or 'no GPU'}"
+    where = f"{machine}, Python {about['python']}, torch {about['torch']}"
+    tables = accuracy(found["results"]) if name == "accuracy" else costs(found["results"])
+    return "\n".join([f"`{about['command']}`, on {where}:", "", *tables])
+
+
+def costs(results: dict[str, Any]) -> Iterable[str]:
+    """Time and memory, each beside its ratio to the first of the row."""
+    yield from ("| what | | ms | of the first | MiB | of the first |", "| --- | --- | ---: | ---: | ---: | ---: |")
+    for row, candidates in results.items():
+        label = row
+        for name, cost in candidates.items():
+            if isinstance(cost, dict):
+                cells = (cost["milliseconds"], cost["time_ratio"], cost["peak_mib"], cost["memory_ratio"])
+                yield f"| {label} | {name} | {cells[0]:,.1f} | {cells[1]:.2f} | {cells[2]:,.1f} | {cells[3]:.2f} |"
+            else:
+                yield f"| {label} | {name} | {cost} | | | |"
+            label = ""
+
+
+def accuracy(results: dict[str, Any]) -> Iterable[str]:
+    """Mean and spread over the seeds, and the differences within a seed, for each condition."""
+    for data_set, found in results.items():
+        split = "test" if "test" in found["scores"] else "val"
+        metric = "AUROC" if "AUROC" in next(iter(found["scores"][split].values())) else "accuracy"
+        images = f"{found['images'][split]} images ({split})"
+        for condition, metrics in found["scores"][split].items():
+            yield f"**{data_set}, {condition}**: {metric} in %, {images}, {found['seeds']} seeds\n"
+            yield "| positions | mean | sd | minus table [95 %] | minus none [95 %] |"
+            yield "| --- | ---: | ---: | ---: | ---: |"
+            for scheme, row in metrics[metric].items():
+                apart = " | ".join(interval(row.get(f"minus {other}")) for other in ("table", "none"))
+                yield f"| {scheme} | {100 * row['mean']:.2f} | {100 * row['sd']:.2f} | {apart} |"
+            yield ""
+
+
+def interval(found: dict[str, float] | None) -> str:
+    """A difference in percentage points."""
+    return "" if found is None else "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * found[key] for key in ("mean", "low", "high")))
