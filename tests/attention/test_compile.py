@@ -7,11 +7,15 @@ from vitkit.attention import Additive, Cosine, Global, Neighbourhood, Union, Win
 from vitkit.bias import PrefixBias, SpectralBias
 from vitkit.embedding import PatchEmbed
 from vitkit.encoder import Encoder
-from vitkit.spectral import Exponential, Gaussian, Matern, NumericDensity
+from vitkit.spectral import Exponential, Gaussian, NumericDensity
 
 pytestmark = [
     pytest.mark.usefixtures("unchecked"),  # a symbolic size is no int
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),  # torch's own, as it traces
+    # Torch's own, as it traces; the last three are 2.6's.
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+    pytest.mark.filterwarnings("ignore:<class 'torch.autograd.function.Function'> should not be instantiated"),
+    pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node with no underlying reference"),
+    pytest.mark.filterwarnings("ignore:.* does not reference an nn.Module, nn.Parameter, or buffer"),
 ]
 
 
@@ -31,9 +35,9 @@ def encoder_of(**options):
         ({}, (16, 24)),
         ({}, (64, 60)),
         ({"scorer": Additive(2, 8, 4), "bias": SpectralBias(Gaussian(2, 2), support="patch")}, (16, 24)),
-        ({"scorer": Cosine(2), "pattern": Window(2), "bias": SpectralBias(Matern(2, 2), support="patch")}, (16, 24)),
+        ({"scorer": Cosine(2), "pattern": Window(2)}, (16, 24)),
     ],
-    ids=["few tokens", "many tokens", "additive, patches", "cosine, window, patches by quadrature"],
+    ids=["few tokens", "many tokens", "additive, patches", "cosine, window"],
 )
 def test_compiled_is_eager(options, size):
     encoder = encoder_of(**options)
