@@ -23,6 +23,7 @@ FORWARD_ELEMENTS = 2**22  # logits of a tile in the forward pass, 16 MiB of floa
 BACKWARD_ELEMENTS = 2**20  # scores of a tile in the backward pass, 4 MiB of float32
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # a loop over tiles, which a compiler would unroll
 def streamed_attention(
     q: Float[Tensor, "batch heads tokens head_dim"],
     k: Float[Tensor, "batch heads tokens head_dim"],
