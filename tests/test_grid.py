@@ -41,12 +41,14 @@ def test_spacing_defaults_to_one():
     assert hash(Grid((2, 3))) == hash(Grid((2, 3), ()))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("shape", "spacing"),
     [
         ((), ()),
         ((0, 3), ()),
         ((2, -1), ()),
+        ((2.5, 3), ()),
         ((2, 3), (1.0,)),
         ((2,), (0.0,)),
         ((2,), (-1.0,)),

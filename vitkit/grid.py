@@ -83,4 +83,8 @@ class Grid:
 
 def _whole(length: int | torch.SymInt) -> int:
     """A plain int, but for the size yet unknown of a graph that is being exported."""
-    return length if isinstance(length, torch.SymInt) else int(length)  # type: ignore[return-value]  # it stands for one
+    if isinstance(length, torch.SymInt):
+        return length  # type: ignore[return-value]  # it stands for one
+    if length != int(length):
+        raise UsageError(f"{length} tokens along an axis of a grid", "a whole number", "Round it as you mean it.")
+    return int(length)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vitkit.attention import Attention, Full, Pattern, attend
+from vitkit.attention import Attention, Full, Pattern, Window, attend
 from vitkit.bias import NoBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
@@ -110,6 +110,65 @@ def test_half_precision_stays_near(name):
 def test_heads_that_do_not_divide_the_width():
     with pytest.raises(UsageError, match="num_heads=5 and dim=32"):
         Attention(32, 5)
+
+
+def test_options_of_the_module_that_cannot_be():
+    with pytest.raises(UsageError, match=r"dropout=2.0 in Attention; expected a probability"):
+        Attention(32, 4, dropout=2.0)
+    with pytest.raises(UsageError, match=r"backend='flash'; expected \"auto\" or one of fused"):
+        Attention(32, 4, backend="flash")
+
+
+@pytest.mark.parametrize("bias", BIASES)
+def test_no_sample_at_all(bias):
+    attention = Attention(16, 2, bias=BIASES[bias]())
+    out = attention(torch.empty(0, 12, 16), GRID)
+    assert out.shape == (0, 12, 16)
+    out.sum().backward()
+    assert not attention.qkv.weight.grad.any()
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid": Grid((3, 5))}, r"15 of a grid of \(3, 5\); expected \(batch, heads, 15, head_dim\)"),
+        ({"prefix": 1}, "for 1 prefix tokens and 12 of a grid"),
+        ({"prefix": -1}, "for -1 prefix tokens"),
+        ({"keep": torch.zeros(2, 3, dtype=torch.long)}, "for 0 prefix tokens and 3 of a grid"),
+        ({"keep": torch.zeros(3, 12, dtype=torch.long)}, r"keep of shape \(3, 12\).* for a batch of 2"),
+        ({"keep": torch.zeros(2, 12)}, "type torch.float32"),
+        ({"keep": torch.zeros(2, 12, dtype=torch.long, device="meta")}, "keep on meta; expected one device"),
+        ({"k": torch.zeros(2, 2, 5, 8)}, r"\(2, 2, 5, 8\)"),
+        ({"v": torch.zeros(2, 2, 12, 5)}, r"\(2, 2, 12, 5\)"),
+        ({"k": torch.zeros(1, 2, 12, 8), "v": torch.zeros(1, 2, 12, 8)}, r"\(1, 2, 12, 8\)"),
+        ({name: torch.zeros(2, 2, 12, 8, dtype=torch.long) for name in "qkv"}, "of floating point"),
+    ],
+)
+def test_tokens_that_are_not_the_grids(options, message):
+    arguments = {name: torch.zeros(2, 2, 12, 8) for name in "qkv"} | {"grid": GRID}
+    with pytest.raises(UsageError, match=message):
+        attend(**(arguments | options))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("mask", [torch.ones(3, 3, dtype=torch.bool), torch.ones(12, 12)])
+def test_a_mask_that_is_none(mask):
+    class Wrong(Pattern):
+        def allowed(self, grid):
+            return mask
+
+    with pytest.raises(UsageError, match=r"by Wrong on a grid of \(3, 4\); expected booleans of shape \(12, 12\)"):
+        attend(*torch.zeros(3, 2, 2, 12, 8), GRID, pattern=Wrong())
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("pattern", [Full(), Row(), Window(2)], ids=["full", "row", "window"])
+def test_with_every_token_removed_the_prefix_is_left(pattern, bias, prefix):
+    q, k, v = torch.randn(3, 2, 2, prefix, 8)
+    found = attend(q, k, v, GRID, pattern=pattern, bias=BIASES[bias](), prefix=prefix, keep=torch.empty(2, 0, dtype=torch.long))
+    torch.testing.assert_close(found, v)
 
 
 def test_a_bias_for_other_heads():

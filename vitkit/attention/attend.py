@@ -1,5 +1,7 @@
 """Attention as a function of queries, keys and values."""
 
+from math import prod
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -48,7 +50,8 @@ def attend(
         UsageError: Tensors of several types or devices, heads that do not fit, a pattern that leaves nothing, or a backend that
             cannot serve.
     """
-    _check(q, k, v, bias, scorer)
+    _check(q, k, v, bias, scorer, keep)
+    _check_tokens(q, k, v, grid, prefix, keep)
     if k.shape[1] != q.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
     case = Case(
@@ -75,11 +78,34 @@ def _differentiated(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer)
     return any(x.requires_grad for x in (q, k, v, *bias.parameters(), *scorer.parameters()))
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer) -> None:
-    if not q.dtype == k.dtype == v.dtype:
-        raise UsageError(f"queries, keys and values of {q.dtype}, {k.dtype}, {v.dtype}", "one type", "Convert them.")
+def _check_tokens(q: Tensor, k: Tensor, v: Tensor, grid: Grid, prefix: int, keep: Tensor | None) -> None:
+    if keep is not None and (keep.ndim != 2 or len(keep) != len(q) or keep.is_floating_point()):
+        raise UsageError(
+            f"keep of shape {tuple(keep.shape)} and type {keep.dtype} for a batch of {len(q)}",
+            "indices of shape (batch, kept)",
+            "Give every sample as many indices.",
+        )
+    # Not the grid's len, which would fix the size of a graph that is being exported.
+    tokens = prefix + (prod(grid.shape) if keep is None else keep.shape[1])
+    first, *others = ((x.shape[0], *x.shape[2:]) for x in (q, k, v))
+    if prefix < 0 or q.shape[2] != tokens or any(other != first for other in others):
+        raise UsageError(
+            f"queries, keys and values of shapes {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}, for {prefix} prefix tokens"
+            f" and {tokens - prefix} of a grid of {grid.shape}",
+            f"(batch, heads, {tokens}, head_dim) in all",
+            "Correct the grid, prefix or keep.",
+        )
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer, keep: Tensor | None) -> None:
+    if not q.dtype == k.dtype == v.dtype or not q.is_floating_point():
+        raise UsageError(
+            f"queries, keys and values of {q.dtype}, {k.dtype}, {v.dtype}", "one type, of floating point", "Convert them."
+        )
     own = {name: next(module.parameters(), q).device for name, module in (("bias", bias), ("scorer", scorer))}
     devices = {"queries": q.device, "keys": k.device, "values": v.device, **own}
+    if keep is not None:
+        devices["keep"] = keep.device
     if len(set(devices.values())) > 1:
         found = ", ".join(f"{name} on {device}" for name, device in devices.items())
         raise UsageError(found, "one device", "Move them to the same one.")

@@ -4,6 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vitkit.attention.attend import attend
+from vitkit.attention.backends import BACKENDS
 from vitkit.attention.patterns import Full, Pattern
 from vitkit.attention.scorers import ScaledDotProduct, Scorer
 from vitkit.bias import Bias, NoBias
@@ -31,7 +32,8 @@ class Attention(nn.Module, Recorded):
         backend: How it is computed, see :func:`~vitkit.attention.attend`.
 
     Raises:
-        UsageError: Heads that do not divide the width or each other, or a bias or a scorer for other heads.
+        UsageError: Heads that do not divide the width or each other, a bias or a scorer for other heads, a dropout that is no
+            probability, or an unknown backend.
 
     >>> import torch
     >>> from vitkit.bias import SpectralBias
@@ -66,6 +68,10 @@ class Attention(nn.Module, Recorded):
                 "a number that divides the heads",
                 "Change kv_heads or num_heads.",
             )
+        if not 0 <= dropout < 1:
+            raise UsageError(f"dropout={dropout} in Attention", "a probability in [0, 1)", "Correct dropout.")
+        if backend not in ("auto", *BACKENDS):
+            raise UsageError(f"backend={backend!r}", f'"auto" or one of {", ".join(BACKENDS)}', "Correct backend.")
         head_dim = dim // num_heads
         bias.require_heads(num_heads)
         scorer.require(num_heads, head_dim)

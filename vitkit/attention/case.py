@@ -78,9 +78,14 @@ class Case:
         return torch.promote_types(self.dtype, torch.float32)
 
     @property
+    def pairs(self) -> int:
+        """Pairs of a query and a key in all heads of one sample."""
+        return self.num_heads * self.tokens**2
+
+    @property
     def scores(self) -> int:
         """Pairs of a query and a key in all heads and samples."""
-        return self.batch * self.num_heads * self.tokens**2
+        return self.batch * self.pairs
 
     @property
     def pair_flops(self) -> int:

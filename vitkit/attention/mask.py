@@ -1,5 +1,7 @@
 """Bias and pattern, laid out over pairs of tokens."""
 
+from math import prod
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -23,11 +25,18 @@ def allowed_of(
     """Whether the query (row) may see the key (column), prefix included; None if everything is allowed.
 
     Raises:
-        UsageError: No query may see any key.
+        UsageError: No query may see any key, or the pattern's mask is none of this grid.
     """
     allowed = case.pattern.allowed(case.grid)
     if allowed is None:
         return None
+    tokens = prod(case.grid.shape)
+    if allowed.dtype != torch.bool or allowed.shape != (tokens, tokens):
+        raise UsageError(
+            f"a mask of {tuple(allowed.shape)}, {allowed.dtype}, by {type(case.pattern).__name__} on a grid of {case.grid.shape}",
+            f"booleans of shape ({tokens}, {tokens})",
+            "Correct the pattern's allowed.",
+        )
     if not torch.compiler.is_compiling() and not allowed.any():
         raise UsageError(
             f"a {type(case.pattern).__name__} that leaves nothing to see on a grid of {case.grid.shape}",
@@ -35,9 +44,8 @@ def allowed_of(
             "Widen the pattern.",
         )
     allowed = allowed.to(device)
-    if keep is not None:
-        allowed = allowed[keep[:, :, None], keep[:, None, :]]
-    return pad(allowed.view(-1, 1, *allowed.shape[-2:]), (case.prefix, 0, case.prefix, 0), value=True)
+    allowed = allowed[None] if keep is None else allowed[keep[:, :, None], keep[:, None, :]]
+    return pad(allowed[:, None], (case.prefix, 0, case.prefix, 0), value=True)
 
 
 def average(

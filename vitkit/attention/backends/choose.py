@@ -58,6 +58,8 @@ def refusals_of(case: Case) -> dict[str, str]:
 def _rule(case: Case, able: list[str]) -> tuple[str, str]:
     if is_exporting():
         return able[0], "it serves an exported graph whose sizes are yet unknown"
+    if not case.batch:
+        return "eager", "there is nothing to compute"
     if case.tokens >= LONG:
         sparse = {"cpu": "gathered", "cuda": "flex"}.get(case.device)
         if case.restricted and sparse in able:

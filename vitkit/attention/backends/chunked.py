@@ -30,7 +30,7 @@ class Chunked(Backend):
     def cost(self, case: Case) -> Cost:  # noqa: D102
         chunk = self.rows(case) * case.scores // max(case.tokens, 1)
         samples = 1 if case.kept is None else case.batch
-        bias = case.scores // case.batch * samples * (2 if case.bias_learns else 1) if case.biased else 0
+        bias = case.pairs * samples * (2 if case.bias_learns else 1) if case.biased else 0
         allowed = samples * case.tokens**2 if case.restricted else 0
         once = case.pair_flops + case.flops(1)
         held = (3 if case.gradients else 2) * chunk

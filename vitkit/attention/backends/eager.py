@@ -21,7 +21,7 @@ class Eager(Backend):
     def cost(self, case: Case) -> Cost:  # noqa: D102
         # With gradients: the weights, and the gradients of weights and of scores; without: scores and weights.
         copies = 3 if case.gradients else 2
-        shared = case.scores // case.batch * (2 if case.bias_learns else 1) if case.biased else 0
+        shared = case.pairs * (2 if case.bias_learns else 1) if case.biased else 0
         once = case.pair_flops + case.flops(1)
         return Cost((copies * case.scores + shared) * case.exact.itemsize, once * 3 if case.gradients else once)
 

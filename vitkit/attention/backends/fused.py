@@ -26,7 +26,7 @@ class Fused(Backend):
         return None
 
     def cost(self, case: Case) -> Cost:  # noqa: D102
-        once = case.scores // case.batch
+        once = case.pairs
         samples = 1 if case.kept is None else case.batch
         biased = once * samples * case.dtype.itemsize * (1 + case.restricted + case.bias_learns) if case.biased else 0
         alone = once // case.num_heads * samples * case.dtype.itemsize if case.restricted else 0
