@@ -1,4 +1,4 @@
-"""Draw the pictures of densities, biases and patterns that these pages show.
+"""Draw the pictures of densities, biases, patterns and scorers that these pages show.
 
 python docs/pictures.py docs/images
 """
@@ -12,7 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vitkit.attention import Dilated, Global, Neighbourhood, Pattern, Union, Window
+from vitkit.attention import (
+    Additive,
+    Bilinear,
+    Cosine,
+    Dilated,
+    Global,
+    Neighbourhood,
+    Pattern,
+    ScaledDotProduct,
+    Scorer,
+    Union,
+    Window,
+)
 from vitkit.bias import (
     Bias,
     DistanceBias,
@@ -178,6 +190,44 @@ def draw_pattern(pattern: Pattern) -> Figure:
     return figure
 
 
+def tempered(scorer: Scorer) -> Scorer:
+    """Another temperature for each head."""
+    with torch.no_grad():
+        assert scorer.log_temperature is not None
+        scorer.log_temperature.copy_(torch.tensor([0.5, 1.0, 2.0]).log())
+    return scorer
+
+
+def formed() -> Bilinear:
+    """A form for each head: a rotation, a stretch, and what looks along one axis alone."""
+    scorer = Bilinear(HEADS, 2)
+    with torch.no_grad():
+        scorer.weight.copy_(torch.tensor([[[0.0, 1.0], [-1.0, 0.0]], [[2.0, 0.0], [0.0, 0.5]], [[0.0, 0.0], [0.0, 1.5]]]))
+    return scorer
+
+
+SCORERS: dict[str, Callable[[], Scorer]] = {
+    "dot-product": lambda: tempered(ScaledDotProduct(learned=True, num_heads=HEADS)),
+    "cosine": lambda: tempered(Cosine(HEADS)),
+    "bilinear": formed,
+    "additive": lambda: Additive(HEADS, 2),
+}
+
+
+def draw_scorer(scorer: Scorer) -> Figure:
+    """Each head's score of every key in the plane with one query, which a dot marks."""
+    figure = Figure(figsize=(6.2, 1.9), layout="constrained")
+    side = torch.linspace(-2, 2, 41)
+    keys = torch.stack(torch.meshgrid(-side, side, indexing="ij"), dim=-1).flip(-1).flatten(0, 1)
+    query = torch.tensor([1.0, 0.5])
+    with torch.no_grad():
+        scores = scorer(query.expand(1, HEADS, 1, 2), keys.expand(1, HEADS, -1, 2)).view(HEADS, 41, 41)
+    for head, axes in enumerate(figure.subplots(1, HEADS)):
+        show(axes, scores[head], f"head {head}")
+        axes.plot(10 * (query[0].item() + 2), 10 * (2 - query[1].item()), "o", color="tab:orange", markersize=4)
+    return figure
+
+
 def main(folder: Path) -> None:
     """Draw all of them."""
     torch.manual_seed(0)
@@ -187,6 +237,8 @@ def main(folder: Path) -> None:
         draw_bias(bias(), prefix=1 if name == "prefix" else 0).savefig(folder / f"bias-{name}.png", dpi=110)
     for name, pattern in PATTERNS.items():
         draw_pattern(pattern).savefig(folder / f"pattern-{name}.png", dpi=110)
+    for name, scorer in SCORERS.items():
+        draw_scorer(scorer()).savefig(folder / f"scorer-{name}.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The pictures of densities, biases and patterns are those that their script draws, and the pages show each of them."""
+"""The pictures of densities, biases, patterns and scorers are those that their script draws, and the pages show each of them."""
 
 import re
 import runpy
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
-KINDS = ("density", "bias", "pattern")
+KINDS = ("density", "bias", "pattern", "scorer")
 
 
 def test_each_picture_is_drawn_kept_and_shown(tmp_path):
