@@ -36,11 +36,11 @@ def difference(values: Sequence[float], reference: Sequence[float]) -> dict[str,
 def table(summary: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Lines of plain text, in percent and percentage points."""
     columns = [f"minus {other}" for other in REFERENCES if other in summary]
-    yield (f"{'':20}{'mean':>7}{'sd':>7}" + "".join(f"   {f'{column} [95 %]':24}" for column in columns)).rstrip()
+    yield (f"{'':26}{'mean':>7}{'sd':>7}" + "".join(f"   {f'{column} [95 %]':24}" for column in columns)).rstrip()
     for scheme, row in summary.items():
         cells = [f"{100 * row['mean']:7.2f}", f"{'-':>7}" if row["sd"] is None else f"{100 * row['sd']:7.2f}"]
         cells += [f"   {_interval(row.get(column)):24}" for column in columns]
-        yield (f"{scheme:20}" + "".join(cells)).rstrip()
+        yield (f"{scheme:26}" + "".join(cells)).rstrip()
 
 
 def _interval(found: Mapping[str, Any] | None) -> str:
