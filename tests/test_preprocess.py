@@ -5,6 +5,7 @@ from PIL import Image
 
 from vitkit.errors import UsageError
 from vitkit.preprocess import Preprocess
+from vitkit.recipe import build, recipe
 
 RGB = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
 
@@ -54,6 +55,9 @@ def test_normalising_gives_mean_zero_and_std_one():
         ({"size": (8, 8), "mean": (0.5, 0.5)}, "one number per channel"),
         ({"size": (8, 8), "crop": 0.0}, "preprocess.crop"),
         ({"size": (8, 8), "interpolation": "lanczos"}, "preprocess.interpolation 'lanczos'"),
+        ({"size": (8, 8), "spacing": (1.0,)}, r"preprocess.spacing \(1.0,\); expected 2 positive numbers of mm"),
+        ({"size": (8, 8), "spacing": (1.0, 0.0)}, "preprocess.spacing"),
+        ({"size": (8, 8), "spacing": (1.0, float("nan"))}, "preprocess.spacing"),
     ],
 )
 def test_what_cannot_be(arguments, message):
@@ -66,3 +70,10 @@ def test_a_tensor_of_other_channels_or_axes():
         Preprocess((8, 8), **RGB)(torch.zeros(1, 8, 8))
     with pytest.raises(UsageError, match="an image of shape"):
         Preprocess((8, 8))(torch.zeros(1, 8, 8, 8))
+
+
+def test_spacing_travels_and_is_not_missed_where_it_was_not_known_yet():
+    described = recipe(Preprocess((8, 8, 8), spacing=(1, 1.5, 2)))
+    assert build(described).spacing == (1.0, 1.5, 2.0)
+    del described["init_args"]["spacing"]  # as checkpoints were before volumes had one
+    assert build(described).spacing is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 import torch
@@ -35,9 +36,12 @@ class Preprocess(Recorded):
         crop: Share of the resized picture that the centre crop keeps along each axis (timm's ``crop_pct``).
         squash: Resize each axis by itself, which changes the aspect of the picture and crops nothing at ``crop=1``; otherwise the
             aspect is kept.
+        spacing: Distance between neighbouring voxels of the model's input along each axis, in mm. Scans are resampled to it, and
+            the model's biases and occluders measure in it; None for pictures, which have no physical size.
 
     Raises:
-        UsageError: Sizes or standard deviations that are not positive, or mean and std of different lengths.
+        UsageError: Sizes, standard deviations or spacings that are not positive, mean and std of different lengths, or a spacing
+            for other axes than the size's.
 
     >>> preprocess = Preprocess(size=(8, 8), mean=(0.5,), std=(0.25,))
     >>> preprocess.normalise(torch.ones(1, 1, 8, 8)).unique()
@@ -50,6 +54,7 @@ class Preprocess(Recorded):
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
     crop: float = 1.0
     squash: bool = False
+    spacing: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("size", "mean", "std"):
@@ -71,6 +76,15 @@ class Preprocess(Recorded):
         if self.interpolation not in _MODES:
             raise UsageError(
                 f"preprocess.interpolation {self.interpolation!r}", f"one of {sorted(_MODES)}", "Choose one of these."
+            )
+        if self.spacing is None:
+            return
+        object.__setattr__(self, "spacing", tuple(map(float, self.spacing)))
+        if len(self.spacing) != len(self.size) or not all(isfinite(step) and step > 0 for step in self.spacing):
+            raise UsageError(
+                f"preprocess.spacing {self.spacing}",
+                f"{len(self.size)} positive numbers of mm, one for each axis of preprocess.size {self.size}",
+                "Give the distance between voxels along every axis; `vitkit inspect-data` lists those of your scans.",
             )
 
     @property

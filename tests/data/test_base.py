@@ -91,11 +91,19 @@ def test_the_last_batch_is_dropped_unless_full_or_alone(npz, batch_size, batches
 
 def test_a_batch_is_samples_stacked(npz):
     data = MedMNIST(str(npz()), batch_size=4)
-    image, label, names = next(iter(data.test_dataloader()))
+    image, label, names, real = next(iter(data.test_dataloader()))
     assert image.shape == (4, 1, 7, 7)
     assert label.tolist() == [0, 1, 2, 0]
     assert label.dtype == torch.int64
     assert names == ["test/0", "test/1", "test/2", "test/3"]
+    assert real is None
+
+
+def test_a_batch_says_which_voxels_are_real_if_some_are_not():
+    part = torch.tensor([[True, False], [True, True]])
+    whole, padded = Sample(torch.zeros(1, 2, 2), 0, "whole"), Sample(torch.zeros(1, 2, 2), 1, "padded", part)
+    assert torch.equal(collate([whole, padded]).real, torch.stack([torch.ones(2, 2, dtype=torch.bool), part]))
+    assert collate([whole, whole]).real is None
 
 
 def test_pictures_of_several_sizes_need_a_preprocess():

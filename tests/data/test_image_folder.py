@@ -68,7 +68,7 @@ def test_files_deeper_down_count_and_others_do_not(pictures):
 
 def test_samples_are_the_files(pictures):
     root = pictures(*SPLIT)
-    image, label, name = folder(root).split("test")[5]
+    image, label, name, _ = folder(root).split("test")[5]
     assert (label, name) == (1, "test/dog/1.png")
     torch.testing.assert_close(image, torch.from_numpy(np.asarray(Image.open(root / name)) / np.float32(255)).movedim(-1, 0))
 
@@ -80,7 +80,7 @@ def test_a_model_gets_its_size_and_channels(pictures, channels):
     data = folder(root)
     data.preprocess = Preprocess(size=(4, 4), mean=(0.5,) * channels, std=(0.5,) * channels)
     assert data.channels == channels
-    for image, _, _ in data.split("test"):
+    for image, *_ in data.split("test"):
         assert image.shape == (channels, 4, 4)
         assert image.min() >= 0
         assert image.max() <= 1

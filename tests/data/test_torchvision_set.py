@@ -57,7 +57,7 @@ def test_a_set_with_a_training_and_a_test_half(fashion):
     assert {name: len(ids) for name, ids in data.splits().items()} == {"train": 50, "val": 10, "test": 20}
     stored = torchvision.datasets.FashionMNIST(str(fashion), train=True)
     for name in ("train", "val"):
-        for image, label, sample in data.split(name):
+        for image, label, sample, _ in data.split(name):
             index = int(sample.removeprefix("train/"))
             assert label == stored.targets[index]
             torch.testing.assert_close(image[0], stored.data[index] / 255)
@@ -77,7 +77,7 @@ def test_a_set_whose_splits_have_names(signs):
     data.setup("test")
     assert {name: len(ids) for name, ids in data.splits().items()} == {"train": 12, "val": 3, "test": 3}
     assert (data.channels, data.classes) == (3, ["0", "1", "2"])
-    for image, label, _ in data.split("val"):
+    for image, label, *_ in data.split("val"):
         torch.testing.assert_close(image[0], torch.full((6, 7), label * 100 / 255))
     data.preprocess = Preprocess(size=(4, 4))
     assert data.split("train")[0].image.shape == (1, 4, 4)

@@ -3,9 +3,13 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from vitkit.data import Digits
-from vitkit.encoder import Classifier
+from vitkit.bias import SpectralBias
+from vitkit.data import Batch, Digits
+from vitkit.embedding import PatchEmbed
+from vitkit.encoder import Classifier, Encoder
 from vitkit.errors import UsageError
+from vitkit.preprocess import Preprocess
+from vitkit.spectral import Exponential
 from vitkit.tasks import AtomicCheckpointIO, ReseedEpochs, load_checkpoint
 
 pytestmark = pytest.mark.filterwarnings(
@@ -41,6 +45,50 @@ def test_a_task_is_its_classifier(task):
     images, keep = torch.rand(2, 1, 8, 8), torch.tensor([[0, 3], [1, 2]])
     assert isinstance(made.model, Classifier)
     assert torch.equal(made(images, keep), made.model(images, keep))
+
+
+def in_mm(spacing, lengthscale):
+    torch.manual_seed(0)
+    bias = SpectralBias(Exponential(num_heads=2, ndim=3, lengthscale=lengthscale))
+    encoder = Encoder(PatchEmbed(ndim=3, patch_size=4, in_chans=1, dim=16), 1, 2, bias=bias)
+    return ClassificationTask(encoder, 2, Preprocess(size=(8, 8, 8), spacing=spacing)).eval()
+
+
+def test_the_spacing_of_the_preprocess_is_the_models_unless_another_is_given():
+    images = torch.rand(2, 1, 8, 8, 8)
+    task = in_mm((2.0, 2.0, 2.0), lengthscale=12.0)
+    assert task.grid((8, 8, 8)).spacing == (8.0, 8.0, 8.0)
+    # Twice the distance in mm at twice the length of the bias is the same bias.
+    torch.testing.assert_close(task(images), in_mm(None, lengthscale=6.0)(images))
+    assert not torch.equal(task(images), in_mm(None, lengthscale=12.0)(images))
+    assert torch.equal(task.model(images, spacing=(1.0, 1.0, 1.0)), in_mm(None, lengthscale=12.0)(images))
+    assert task.model.grid((8, 8, 8), (1.0, 1.0, 1.0)).spacing == (4.0, 4.0, 4.0)
+
+
+@pytest.mark.parametrize("step", ["training_step", "_score", "predict_step"])
+def test_a_task_tells_its_model_which_voxels_are_real(task, monkeypatch, step):
+    made, seen = task(num_classes=2, mixup=0.4), []
+
+    class Model(torch.nn.Module):
+        def forward(self, images, keep=None, real=None):
+            seen.append(real)
+            return torch.zeros(len(images), 2, requires_grad=True)
+
+    made.model = Model()
+    monkeypatch.setattr(made, "log", lambda *arguments, **options: None)
+    real = torch.zeros(3, 8, 8, dtype=torch.bool)
+    real[0, :4], real[1, 4:] = True, True
+    for given in (real, None):
+        batch = Batch(torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 1]), ["a", "b", "c"], given)
+        match step:
+            case "_score":
+                made._score("val", made.val_scores, batch)
+            case _:
+                getattr(made, step)(batch, 0)
+    # Mixing lays each sample over the one before it, so what is real in either is real.
+    expected = real | real[[2, 0, 1]] if step == "training_step" else real
+    assert torch.equal(seen[0], expected)
+    assert seen[1] is None
 
 
 def test_all_scores_are_logged_and_classes_are_learnt_from_the_data(task, fit):

@@ -21,7 +21,7 @@ class Digits(ImageData):
         seed: Seed of the order and of the augmentation.
 
     >>> data = Digits()
-    >>> image, label, name = data.split("test")[0]
+    >>> image, label, *_ = data.split("test")[0]
     >>> image.shape, len(data.split("train")), data.num_classes
     (torch.Size([1, 8, 8]), 1078, 10)
     """

@@ -4,26 +4,31 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitkit.errors import DataError
 
 
 class Sample(NamedTuple):
-    """A picture ``(channels, *size)`` with values in [0, 1], the index of its class (-1 if unknown), and a lasting name."""
+    """A picture ``(channels, *size)`` with values in [0, 1], the index of its class (-1 if unknown), and a lasting name.
+
+    ``real`` is False where a voxel is no part of the scan but was added around it; None if every voxel is real.
+    """
 
     image: Float[Tensor, "channels *size"]
     label: int
     id: str
+    real: Bool[Tensor, "*size"] | None = None
 
 
 class Batch(NamedTuple):
-    """Samples stacked: the fields of :class:`Sample`, each with a first axis."""
+    """Samples stacked: the fields of :class:`Sample`, each with a first axis; ``real`` is None if every voxel of all is real."""
 
     image: Float[Tensor, "batch channels *size"]
     label: Int[Tensor, " batch"]
     id: list[str]
+    real: Bool[Tensor, "batch *size"] | None = None
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -43,8 +48,12 @@ def collate(samples: Sequence[Sample]) -> Batch:
                 "one shape in a batch",
                 "Set data.preprocess, which brings every picture to one size; without it pictures stay as they are.",
             )
+    masks = [sample.real for sample in samples]
     return Batch(
         torch.stack([sample.image for sample in samples]),
         torch.tensor([sample.label for sample in samples]),
         [sample.id for sample in samples],
+        None
+        if all(mask is None for mask in masks)
+        else torch.stack([torch.ones(first.image.shape[1:], dtype=torch.bool) if mask is None else mask for mask in masks]),
     )

@@ -55,10 +55,19 @@ class Classifier(nn.Module, Recorded):
         keep: Int[Tensor, "batch kept"] | None = None,
         spacing: Sequence[float] | None = None,
     ) -> Float[Tensor, "batch classes"]:
-        """Logits for images with values in [0, 1]; ``keep`` and ``spacing`` are the encoder's."""
-        tokens = self.encoder(self.preprocess.normalise(images), spacing, keep)
+        """Logits for images with values in [0, 1]; ``keep`` and ``spacing`` are the encoder's.
+
+        ``spacing`` is that of the preprocess if not given.
+        """
+        tokens = self.encoder(self.preprocess.normalise(images), self._spacing(spacing), keep)
         return self.head(self.encoder.pool(tokens))
 
     def grid(self, size: Sequence[int], spacing: Sequence[float] | None = None) -> Grid:
-        """The grid of tokens for images of this size, which is what ``keep`` counts in."""
-        return self.encoder.embed.grid(size, spacing)
+        """The grid of tokens for images of this size, which is what ``keep`` counts in.
+
+        ``spacing`` is that of the preprocess if not given.
+        """
+        return self.encoder.embed.grid(size, self._spacing(spacing))
+
+    def _spacing(self, given: Sequence[float] | None) -> Sequence[float] | None:
+        return self.preprocess.spacing if given is None else given

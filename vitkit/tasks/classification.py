@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -26,8 +26,8 @@ from vitkit.tasks.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor, list[str]]
-"""Images in [0, 1], labels, and the samples' names."""
+Batch = tuple[Any, ...]
+"""Images in [0, 1], labels, the samples' names, and in a :class:`vitkit.data.Batch` which voxels are real."""
 
 
 class ClassificationTask(L.LightningModule, Recorded):
@@ -116,10 +116,19 @@ class ClassificationTask(L.LightningModule, Recorded):
         return self.model.grid(size)
 
     def forward(
-        self, images: Float[Tensor, "batch channels *size"], keep: Int[Tensor, "batch kept"] | None = None
+        self,
+        images: Float[Tensor, "batch channels *size"],
+        keep: Int[Tensor, "batch kept"] | None = None,
+        real: Bool[Tensor, "batch *size"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
-        """Logits for images with values in [0, 1], from all tokens or from those in ``keep``."""
-        return self.model(images, keep)
+        """Logits for images with values in [0, 1], from all tokens or from those in ``keep``.
+
+        Args:
+            images: Pictures or volumes.
+            keep: Row-major indices of the tokens to encode; the others are removed.
+            real: False where a voxel is padding, which then counts nowhere; every voxel is real if not given.
+        """
+        return self.model(images, keep) if real is None else self.model(images, keep, real=real)
 
     def setup(self, stage: str) -> None:
         """Meet the data, if they come as a data module of vitkit's."""
@@ -164,13 +173,15 @@ class ClassificationTask(L.LightningModule, Recorded):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The training loss of a batch, after mixing."""
-        images, labels, *_ = batch
+        images, labels, real = _parts(batch)
         targets = labels
         if self.mix is not None and len(images) > 1:
             mixable = tv_tensors.Video(images) if images.ndim == 5 else images  # torchvision knows five axes as a video only
             mixed, targets = self.mix(mixable, labels)
             images = mixed.as_subclass(Tensor)
-        logits = self(images).float()
+            if real is not None:  # a batch is mixed with itself moved by one sample
+                real = real | real.roll(1, 0)
+        logits = self(images, real=real).float()
         loss = cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.label_smoothing)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(images))
         return loss
@@ -193,11 +204,12 @@ class ClassificationTask(L.LightningModule, Recorded):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "batch classes"]:
         """Class probabilities of a batch."""
-        return self(batch[0]).float().softmax(dim=-1)
+        images, _, real = _parts(batch)
+        return self(images, real=real).float().softmax(dim=-1)
 
     def _score(self, stage: str, scores: Scores, batch: Batch) -> None:
-        images, labels, *_ = batch
-        logits = self(images).float()
+        images, labels, real = _parts(batch)
+        logits = self(images, real=real).float()
         scores.update(logits, labels)
         loss = cross_entropy(logits, labels)
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
@@ -251,6 +263,11 @@ class ClassificationTask(L.LightningModule, Recorded):
         self.classes = list(about.get("classes", self.classes))
         data = about.get("data", {})
         self.data_name, self.data_config = data.get("name"), data.get("config")
+
+
+def _parts(batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Images, labels, and which voxels are real, or None if all are."""
+    return batch[0], batch[1], getattr(batch, "real", None)
 
 
 def _check_range(name: str, value: Any, right: bool, expected: str) -> None:
