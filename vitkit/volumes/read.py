@@ -48,7 +48,7 @@ def read(
     """
     with opened(path) as file:
         affine = file_affine(file.header, file.path, assume, xform)
-        values = _values(file, frame, channels_last)
+        values = values_of(file, frame, channels_last)
         _drain(file)
     values = finite(values, file, nonfinite)
     if constant == "error" and values.size and values.min() == values.max():
@@ -77,7 +77,7 @@ def read_mask(
     """
     with opened(path) as file:
         affine = file_affine(file.header, file.path, assume, xform)
-        values = _values(file, None, False, exact=True)
+        values = values_of(file, None, False, exact=True)
         _drain(file)
     whole = np.rint(values)
     wrong = ~(np.abs(values - whole) <= 1e-4)  # NaN is wrong, too; 1e-4, because a scale may round
@@ -129,7 +129,7 @@ def finite(values: np.ndarray, file: Nifti, nonfinite: Nonfinite) -> np.ndarray:
     return np.nan_to_num(values, nan=low, neginf=low, posinf=high)
 
 
-def _values(
+def values_of(
     file: Nifti,
     frame: int | None,
     channels_last: bool,
