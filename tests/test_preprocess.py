@@ -73,7 +73,7 @@ def test_a_tensor_of_other_channels_or_axes():
 
 
 def test_spacing_travels_and_is_not_missed_where_it_was_not_known_yet():
-    described = recipe(Preprocess((8, 8, 8), spacing=(1, 1.5, 2)))
+    described = recipe(Preprocess((8, 8, 8), spacing=(1.0, 1.5, 2.0)))
     assert build(described).spacing == (1.0, 1.5, 2.0)
     del described["init_args"]["spacing"]  # as checkpoints were before volumes had one
     assert build(described).spacing is None

@@ -61,11 +61,12 @@ def test_kept_refuses_rows_of_other_lengths():
 
 
 @pytest.mark.parametrize("size", [(8, 12), (4, 8, 6)])
-def test_painted_cells_are_the_cells_that_are_removed(size):
-    grid = Grid(tuple(length // 2 for length in size), spacing=(2.0,) * len(size))
+@pytest.mark.parametrize("spacing", [None, 0.7, 1.3])
+def test_painted_cells_are_the_cells_that_are_removed(size, spacing):
+    grid = Grid(tuple(length // 2 for length in size), spacing=(2 * (spacing or 1.0),) * len(size))
     masks = random_masks([11, 12, 13], grid, 0.5)
     images = torch.ones(3, 1, *size)
-    painted = paint(images, area_of(masks, size, grid), "zero")
+    painted = paint(images, area_of(masks, size, grid, spacing and (spacing,) * len(size)), "zero")
     # Cut into patches of 2 independently of the code that painted.
     cells = torch.nn.functional.avg_pool2d if len(size) == 2 else torch.nn.functional.avg_pool3d
     values = cells(painted, 2).flatten(1)
@@ -95,6 +96,14 @@ def test_cells_cover_the_axis_and_none_is_empty(length, cells, spacing):
 )
 def test_cells_lie_where_the_tokens_lie(length, cells, spacing, marks):
     assert edges(length, cells, spacing) == marks
+
+
+def test_cells_in_mm_lie_where_tokens_lie_that_the_patch_does_not_divide():
+    mask = torch.zeros(1, 8, dtype=torch.bool)
+    mask[0, -1] = True
+    # Patches of 4 voxels of 0.7 mm on 30 voxels: the last one has two of them.
+    area = area_of(mask, (30,), Grid((8,), spacing=(4 * 0.7,)), (0.7,))
+    assert area[0].nonzero().flatten().tolist() == [28, 29]
 
 
 @pytest.mark.parametrize("fill", ["zero", "mean", 0.25])

@@ -1,3 +1,4 @@
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -32,5 +33,36 @@ def npz(tmp_path):
         path = tmp_path / "toy.npz"
         np.savez_compressed(path, **{key: value for key, value in content.items() if value is not None})
         return path
+
+    return write
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """A function that writes small scans of noise under the given paths, and returns the folder they are in."""
+
+    def write(*paths, root=tmp_path / "scans", size=(6, 5, 4), affine=None, seed=0):
+        random = np.random.default_rng(seed)
+        root.mkdir(exist_ok=True)
+        for path in paths:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            values = random.integers(0, 1000, size).astype(np.int16)
+            nib.save(nib.Nifti1Image(values, np.eye(4) if affine is None else affine), root / path)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def listed(scans):
+    """A function that writes a manifest of the given lines, the first being its columns, and the scans that it names."""
+
+    def write(*lines, name="manifest.csv", missing=(), **options):
+        first = lines[0].split(",")
+        rows = [dict(zip(first, line.split(","), strict=False)) for line in lines[1:]]
+        names = {row[key] for row in rows for key in ("image", "mask") if row.get(key)} - set(missing)
+        root = scans(*sorted(names), **options)
+        (root / name).write_text("\n".join(lines) + "\n")
+        return root
 
     return write

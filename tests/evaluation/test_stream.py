@@ -37,6 +37,35 @@ def test_the_last_chunk_is_filled_up_with_its_last_sample():
     assert torch.equal(batch.images[4], IMAGES[12])
 
 
+@pytest.mark.parametrize("sizes", [[13], [1] * 13, [4, 4, 5]])
+@pytest.mark.parametrize("length", [5, 13])
+def test_padding_goes_with_its_samples_however_they_come(sizes, length):
+    real = torch.ones(13, 4, 4, dtype=torch.bool)
+    real[3, 2:] = False
+
+    def loader(sizes):
+        start = 0
+        for size in sizes:
+            mask = real[start : start + size]
+            yield {
+                "image": IMAGES[start : start + size],
+                "label": LABELS[start : start + size],
+                "real": None if mask.all() else mask,
+            }
+            start += size
+
+    stream = scan(loader(sizes))
+    assert stream == scan(loader([13])) != scan(split([13]))
+    for batch, _ in chunks(loader(sizes), length, stream):
+        expected = real[[int(name) for name in batch.ids]]
+        assert batch.real is None if expected.all() else torch.equal(batch.real, expected)
+
+
+def test_a_mask_of_padding_has_the_images_size():
+    with pytest.raises(UsageError, match=r"real of type torch.bool and shape \(2, 4\)"):
+        list(batches([{"image": IMAGES[:2], "label": LABELS[:2], "real": torch.ones(2, 4, dtype=torch.bool)}]))
+
+
 def test_the_fingerprint_knows_order_labels_and_pixels():
     changed = IMAGES.clone()
     changed[7, 0, 2, 2] = 0.123

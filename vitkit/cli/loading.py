@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from vitkit import backbones
 from vitkit.backbones import Backbone
 from vitkit.cli import ls
 from vitkit.cli.reasons import explain
-from vitkit.data import ImageData, Sample, collate
+from vitkit.data import ImageData, Loader, collate
 from vitkit.errors import UsageError
 from vitkit.tasks import ClassificationTask, load_checkpoint
 
@@ -70,13 +70,13 @@ def make_data(choice: str | None, overrides: Sequence[str], recorded: Tree | Non
     return instantiate(configuration).data
 
 
-def make_loader(data: ImageData, split: str, limit: int | None) -> DataLoader[Sample]:
+def make_loader(data: ImageData, split: str, limit: int | None) -> Loader:
     """A split in its own order and without augmentation; with a limit, so many samples spread evenly over it."""
     data.augment = []
     images = data.split(split)
     count = len(images) if limit is None else min(limit, len(images))
     chosen = Subset(images, [index * len(images) // count for index in range(count)])
-    return DataLoader(chosen, batch_size=data.batch_size, num_workers=data.num_workers, collate_fn=collate)
+    return Loader(chosen, batch_size=data.batch_size, num_workers=data.num_workers, collate_fn=collate)
 
 
 def check_fit(model: Model, data: ImageData) -> None:

@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        if (workers := sys.modules.get("vitkit.data.workers")) and (death := workers.death(error)):
+            return _fail(str(death), death.exit_code)
         return _fail(f"{type(error).__name__}: {error}. VITKIT_DEBUG=1 shows where", 1)
 
 
@@ -61,7 +63,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command in TRAINING:
         return int(import_module("vitkit.cli.training").main(command, rest))
     if command in OTHERS:
-        return int(import_module(f"vitkit.cli.{command}").main(rest))
+        return int(import_module(f"vitkit.cli.{command.replace('-', '_')}").main(rest))
     close = get_close_matches(command, COMMANDS, n=1)
     raise UsageError(
         f"vitkit {command}",
@@ -72,7 +74,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _help() -> str:
     lines = [str(summary), "", "usage: vitkit COMMAND [OPTIONS]", "", "commands:"]
-    lines += [f"  {name:10}{text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:14}{text}" for name, text in COMMANDS.items()]
     lines += [
         "",
         "options:",

@@ -90,13 +90,16 @@ def edges(length: int, cells: int, spacing: float = 1.0) -> list[int]:
     return [index * length // cells for index in range(cells + 1)]
 
 
-def area_of(masks: Bool[Tensor, "batch *grid"], size: Sequence[int], grid: Grid) -> Bool[Tensor, "batch *size"]:
+def area_of(
+    masks: Bool[Tensor, "batch *grid"], size: Sequence[int], grid: Grid, spacing: Sequence[float] | None = None
+) -> Bool[Tensor, "batch *size"]:
     """True for every pixel in a hidden cell.
 
     Args:
         masks: Hidden cells.
         size: Pixels along each axis of the images.
         grid: The cells; its spacing counts if it is one of whole pixels (see :func:`edges`).
+        spacing: Distance between pixels along each axis in the grid's unit, such as mm; 1 if not given.
 
     Raises:
         UsageError: A grid of other axes than the images, or of more cells than pixels.
@@ -105,8 +108,9 @@ def area_of(masks: Bool[Tensor, "batch *grid"], size: Sequence[int], grid: Grid)
         raise UsageError(
             f"a grid of shape {grid.shape} for images of size {tuple(size)}", "as many axes", "Give a number per axis."
         )
-    for axis, (length, cells, spacing) in enumerate(zip(size, grid.shape, grid.spacing, strict=True), start=1):
-        lengths = torch.tensor(edges(length, cells, spacing)).diff()
+    steps = (1.0,) * grid.ndim if spacing is None else spacing
+    for axis, (length, cells, cell, step) in enumerate(zip(size, grid.shape, grid.spacing, steps, strict=True), start=1):
+        lengths = torch.tensor(edges(length, cells, round(cell / step, 6))).diff()  # 2.8 mm are four voxels of 0.7, and no less
         masks = masks.repeat_interleave(lengths.to(masks.device), dim=axis)
     return masks
 

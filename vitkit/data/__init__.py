@@ -5,6 +5,8 @@ from vitkit.data.digits import Digits
 from vitkit.data.image_folder import ImageFolder
 from vitkit.data.medmnist import MedMNIST
 from vitkit.data.sample import Batch, Sample, collate
+from vitkit.data.scans import Scans
 from vitkit.data.torchvision_set import TorchVision
+from vitkit.data.workers import Loader
 
-__all__ = ["Batch", "Digits", "ImageData", "ImageFolder", "MedMNIST", "Sample", "TorchVision", "collate"]
+__all__ = ["Batch", "Digits", "ImageData", "ImageFolder", "Loader", "MedMNIST", "Sample", "Scans", "TorchVision", "collate"]

@@ -1,6 +1,7 @@
 """What every source of labelled pictures has in common: splits, loaders, a fixed order, and a fingerprint."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from vitkit.data.order import EpochLoader, EpochOrder
 from vitkit.data.part import Images, Layout, Part
 from vitkit.data.sample import Sample, collate
+from vitkit.data.workers import Loader
 from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
 
@@ -96,12 +98,16 @@ class ImageData(L.LightningDataModule, ABC):
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         self._check_preprocess()
-        augment = self.augment if name == "train" else ()
-        return Images(self._loaded[name], self.channels, self.preprocess, augment, self.seed)
+        return self._images(self._loaded[name], self.augment if name == "train" else ())
+
+    def _images(self, part: Part, augment: Sequence[nn.Module]) -> Images:
+        """A split as the model sees it."""
+        return Images(part, self.channels, self.preprocess, augment, self.seed)
 
     def splits(self) -> dict[str, list[str]]:
         """Ids of every sample in ``train``, ``val`` and ``test``, as far as there are such splits: the record of the split."""
-        return {name: list((self._loaded.get(name) or self._load(name)).ids) for name in SPLITS if name in self.layout.parts}
+        parts = self.layout.parts
+        return {name: list((self._loaded.get(name) or parts[name]()).ids) for name in SPLITS if name in parts}
 
     def fingerprint(self, split: str) -> str:
         """SHA-256 over ids, labels, and the pictures in memory or the sizes of files: ``sha256:...``."""
@@ -139,7 +145,7 @@ class ImageData(L.LightningDataModule, ABC):
         return self._in_order("predict")
 
     def _in_order(self, split: str) -> DataLoader[Sample]:
-        return DataLoader(
+        return Loader(
             self.split(split),
             batch_size=self.batch_size,
             num_workers=self.num_workers,

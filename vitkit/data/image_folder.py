@@ -1,6 +1,5 @@
 """Pictures in folders named by class."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,10 +8,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vitkit.data.base import SPLITS, ImageData
+from vitkit.data.folders import ClassFolders, Kind
 from vitkit.data.part import Layout, Part
 from vitkit.data.picture import EXTENSIONS, read_picture
 from vitkit.data.splits import stratified
-from vitkit.errors import DataError, UsageError
+from vitkit.errors import UsageError
+
+PICTURES = Kind("picture", sorted(EXTENSIONS))
 
 
 class ImageFolder(ImageData):
@@ -55,7 +57,6 @@ class ImageFolder(ImageData):
         super().__init__(batch_size, num_workers, augment, seed)
         self.root, self.given, self.files, self.fractions, self.split_seed = Path(root), classes, files, fractions, split_seed
         self.name = self.root.resolve().name
-        self._scanned: dict[str, tuple[list[str], list[str]]] = {}
 
     def open(self) -> Layout:
         """Look through the folder.
@@ -69,8 +70,8 @@ class ImageFolder(ImageData):
         for name in self.files or ():
             if not (self.root / name).is_file():
                 raise UsageError(f"data.files: {self.root / name} does not exist", "a picture", "Correct data.files.")
-        folders = [split for split in SPLITS if (self.root / split).is_dir()]
-        classes = self.given or _folders(self.root / folders[0] if folders else self.root)
+        self._folders = ClassFolders(self.root, PICTURES, self.given)
+        folders = self._folders.splits
         parts: dict[str, Callable[[], Part]] = {split: partial(self._folder, split) for split in folders}
         if not folders:
             parts = {split: partial(self._share, "", self.fractions, index) for index, split in enumerate(SPLITS)}
@@ -80,7 +81,8 @@ class ImageFolder(ImageData):
             parts |= {split: partial(self._share, "train", shares, index) for index, split in enumerate(SPLITS[:2])}
         if not folders or self.files is not None:
             parts["predict"] = self._everything
-        return Layout(str(self.root), classes, 3, 2, parts, f"Add pictures in {self.root / 'SPLIT'}/CLASS, or use another split.")
+        remedy = f"Add pictures in {self.root / 'SPLIT'}/CLASS, or use another split."
+        return Layout(str(self.root), self._folders.classes, 3, 2, parts, remedy)
 
     def _part(self, ids: Sequence[str], labels: Sequence[str]) -> Part:
         index = {name: position for position, name in enumerate(self.classes)}
@@ -88,73 +90,16 @@ class ImageFolder(ImageData):
             partial(_read, self.root, ids), [index.get(name, -1) for name in labels], ids, partial(_sizes, self.root, ids)
         )
 
-    def _labelled(self, where: str) -> tuple[list[str], list[str]]:
-        """Every picture in the class folders of a folder, with its class, after all that could be wrong was looked at."""
-        if where not in self._scanned:
-            self._scanned[where] = self._scan(where)
-        return self._scanned[where]
-
-    def _scan(self, where: str) -> tuple[list[str], list[str]]:
-        folder, classes = self.root / where, self.classes
-        beside = [
-            path.name for path in sorted(self.root.iterdir()) if where and path.name not in SPLITS and _holds_pictures(path)
-        ]
-        if beside:
-            raise DataError(
-                f"{self.root} has {', '.join(beside)} beside {where}",
-                "either the folders train, val and test, or one folder per class",
-                "Move one kind elsewhere.",
-            )
-        members = {name: [f"{name}/{file}" for file in _pictures(folder / name)] for name in _folders(folder)}
-        stray = [path.name for path in sorted(folder.iterdir()) if path.is_file() and _is_picture(path)]
-        if not members:
-            raise DataError(
-                f"{folder} has no class folder" + (f" ({len(stray)} pictures lie directly in it)" if stray else ""),
-                "one folder of pictures per class",
-                f"Sort the pictures into {folder}/CLASS, or use `predict`, which needs no classes.",
-            )
-        if stray:
-            raise DataError(
-                f"{folder / stray[0]} lies beside the class folders", "every picture in the folder of its class", "Move it there."
-            )
-        if len(classes) == 1:
-            raise DataError(
-                f"{folder} has one class folder only, {classes[0]}",
-                "two classes at least",
-                "Add the folder of another class, or set data.root to the folder above.",
-            )
-        for name, files in members.items():
-            if not files:
-                raise DataError(
-                    f"class folder {folder / name} has no picture", f"files that end in {', '.join(sorted(EXTENSIONS))}",
-                    "Add pictures, or delete the folder.",
-                )  # fmt: skip
-        strange, missing = sorted(members.keys() - set(classes)), sorted(set(classes) - members.keys())
-        if strange:
-            raise DataError(
-                f"{folder} has the class folders {', '.join(strange)}",
-                f"no other than {_shortened(classes)}",
-                "Name its folders alike" + (", or add them to data.classes." if self.given else " in every split."),
-            )
-        if missing and self.given is None:
-            raise DataError(
-                f"{folder} has no folder for the classes {', '.join(missing)}",
-                f"all of {_shortened(classes)}, as in the training folder",
-                "Add them, or list all classes in data.classes, where a split may lack some.",
-            )
-        labels = [name for name, files in members.items() for _ in files]
-        return [f"{where}/{file}" if where else file for files in members.values() for file in files], labels
-
     def _folder(self, where: str) -> Part:
-        return self._part(*self._labelled(where))
+        return self._part(*self._folders.labelled(where))
 
     def _share(self, where: str, fractions: Sequence[float], share: int) -> Part:
-        ids, labels = self._labelled(where)
+        ids, labels = self._folders.labelled(where)
         chosen = stratified(ids, labels, fractions, self.split_seed)[share]
         return self._part([ids[index] for index in chosen], [labels[index] for index in chosen])
 
     def _everything(self) -> Part:
-        ids = _pictures(self.root) if self.files is None else self.files
+        ids = PICTURES.below(self.root) if self.files is None else self.files
         return self._part(ids, [name.rpartition("/")[0].partition("/")[0] for name in ids])
 
 
@@ -165,35 +110,3 @@ def _read(root: Path, ids: Sequence[str], index: int) -> Image.Image | Tensor:
 def _sizes(root: Path, ids: Sequence[str]) -> Iterator[bytes]:
     for name in ids:
         yield str((root / name).stat().st_size).encode() + b"\n"
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-
-
-def _folders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _pictures(folder: Path) -> list[str]:
-    """Pictures anywhere below a folder, by their path in it, sorted."""
-    return sorted(_walk(folder))
-
-
-def _holds_pictures(path: Path) -> bool:
-    if path.is_dir():
-        return not path.name.startswith(".") and next(_walk(path), None) is not None
-    return _is_picture(path)
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(parent, name)
-            if _is_picture(path):
-                yield path.relative_to(folder).as_posix()
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"

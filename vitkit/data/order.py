@@ -1,11 +1,10 @@
 """The order of training, from the seed and the epoch alone."""
 
-from collections.abc import Iterator
-
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DistributedSampler
 
 from vitkit.data.part import Images
-from vitkit.data.sample import Batch, Sample
+from vitkit.data.sample import Sample
+from vitkit.data.workers import Loader
 
 
 class EpochOrder(DistributedSampler[Sample]):
@@ -22,12 +21,9 @@ class EpochOrder(DistributedSampler[Sample]):
         self.dataset.epoch = epoch
 
 
-class EpochLoader(DataLoader[Sample]):
-    """A loader that starts its workers when the first batch is asked for.
+class EpochLoader(Loader):
+    """A loader for training.
 
-    Lightning makes the iterator of a run's first epoch before it knows, on a resume, which epoch that is; workers started there
-    would follow another epoch's order.
+    That its workers start when the first batch is asked for matters: Lightning makes the iterator of a run's first epoch before
+    it knows, on a resume, which epoch that is; workers started there would follow another epoch's order.
     """
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator, which DataLoader's own type does not foresee
-        yield from super().__iter__()

@@ -6,14 +6,17 @@ from functools import partial
 from hashlib import blake2b
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from vitkit.data.sample import Sample
-from vitkit.errors import UsageError
+from vitkit.data.workers import Board
+from vitkit.errors import DataError, UsageError, VitkitError
 from vitkit.preprocess import Preprocess
 
 
@@ -85,7 +88,9 @@ class Images(Dataset[Sample]):
         channels: Channels that every sample gets; grey is repeated, colour becomes its luma.
         preprocess: The model's; None leaves the pictures' size as it is.
         augment: Transforms of an image tensor with values in [0, 1] that keep its shape. What they draw from torch's global
-            generator depends on (seed, epoch, id of the sample) alone: neither on the order nor on the number of workers.
+            generator depends on (seed, epoch, id of the sample) alone: neither on the order nor on the number of workers. Those
+            of torchvision, and what inherits ``v2.Transform``, move a sample's mask of real voxels as they move its image;
+            others must not move voxels where there is padding.
         seed: Seed of the augmentation.
     """
 
@@ -94,6 +99,7 @@ class Images(Dataset[Sample]):
     ) -> None:
         self.part, self.channels, self.preprocess, self.augment, self.seed = part, channels, preprocess, list(augment), seed
         self.epoch = 0
+        self.board: Board | None = None
 
     @property
     def labels(self) -> Sequence[int]:
@@ -109,8 +115,23 @@ class Images(Dataset[Sample]):
         return len(self.part.ids)
 
     def __getitem__(self, index: int) -> Sample:
-        image, name = self._image(self.part.read(index)), self.part.ids[index]
-        return Sample(self._augmented(image, name) if self.augment else image, int(self.part.labels[index]), name)
+        name = self.part.ids[index]
+        if self.board is not None:
+            self.board.write(name)
+        try:
+            image, real = self._picture(index)
+        except VitkitError:
+            raise
+        except Exception as error:  # whatever a reader raises, the file has to be known
+            remedy = "Look at that file; VITKIT_DEBUG=1 shows where it went wrong."
+            raise DataError(f"{name} cannot be read: {type(error).__name__}: {error}", "a readable file", remedy) from error
+        if self.augment:
+            image, real = self._augmented(image, real, name)
+        return Sample(image, int(self.part.labels[index]), name, real)
+
+    def _picture(self, index: int) -> tuple[Float[Tensor, "channels *size"], Bool[Tensor, "*size"] | None]:
+        """A picture at the model's size, and which of its voxels are real, if not all of them are."""
+        return self._image(self.part.read(index)), None
 
     def _image(self, picture: Image.Image | Tensor) -> Float[Tensor, "channels *size"]:
         if isinstance(picture, Tensor):
@@ -121,21 +142,26 @@ class Images(Dataset[Sample]):
             return picture
         return tv.pil_to_tensor(picture.convert("L" if self.channels == 1 else "RGB")) / 255
 
-    def _augmented(self, image: Tensor, name: str) -> Tensor:
+    def _augmented(self, image: Tensor, real: Tensor | None, name: str) -> tuple[Tensor, Tensor | None]:
         shape = image.shape
         with torch.random.fork_rng(devices=[]):
             digest = blake2b(f"{self.seed}/{self.epoch}/{name}".encode(), digest_size=8).digest()
             # Not torch.manual_seed, which would reset an accelerator's generator too, and with it the model's dropout.
             torch.default_generator.manual_seed(int.from_bytes(digest, "little"))
             for transform in self.augment:
-                image = transform(image)
+                if real is not None and isinstance(transform, v2.Transform):
+                    pair = transform(tv_tensors.Image(image), tv_tensors.Mask(real[None].to(torch.uint8)))
+                    image, real = pair[0].as_subclass(Tensor), pair[1].as_subclass(Tensor)[0].bool()
+                else:
+                    image = transform(image)
         if image.shape != shape:
             raise UsageError(
                 f"data.augment turned an image of shape {tuple(shape)} into one of {tuple(image.shape)}",
                 "transforms that keep the shape, for they come after the picture was brought to the model's size",
                 f"Give the cropping transform the size {list(shape[1:])}.",
             )
-        return image.clamp(0, 1)
+        image = image.clamp(0, 1)
+        return (image, None) if real is None else (image * real, real)
 
 
 def _with_channels(image: Tensor, channels: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Stratified splits that are the same on every machine and in every version of every library."""
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from hashlib import sha256
 from itertools import accumulate, pairwise
@@ -47,6 +48,38 @@ def stratified(ids: Sequence[str], labels: Sequence[Hashable], fractions: Sequen
         for part, (start, stop) in zip(parts, pairwise([0, *accumulate(counts)]), strict=True):
             part.extend(indices[start:stop])
     return [sorted(part) for part in parts]
+
+
+def by_patient(patients: Sequence[str], labels: Sequence[Hashable], fractions: Sequence[float], seed: int) -> list[list[int]]:
+    """Indices of each part, such that all that belongs to one patient is in one of them.
+
+    Patients are split as :func:`stratified` splits samples, each as one of the class that most of its samples have; of classes
+    that are equally frequent, the one that comes first in the order of their names.
+
+    Args:
+        patients: Whose each sample is.
+        labels: Class of each sample.
+        fractions: Share of the patients in each part; they add up to 1.
+        seed: Seed of the split.
+
+    Returns:
+        One ascending list of indices per part: disjoint, and together all of them.
+
+    Raises:
+        UsageError: Fractions that are negative or do not add up to 1.
+        DataError: A class with fewer patients than there are parts.
+
+    >>> by_patient(["a", "b", "a", "c", "d"], [0, 0, 0, 1, 1], (0.5, 0.5), seed=0)
+    [[1, 3], [0, 2, 4]]
+    """
+    members: dict[str, list[int]] = {}
+    for index, patient in enumerate(patients):
+        members.setdefault(patient, []).append(index)
+    counts = [Counter(labels[index] for index in indices) for indices in members.values()]
+    classes = [min(count, key=lambda label: (-count[label], str(label))) for count in counts]
+    groups = list(members.values())
+    parts = stratified(list(members), classes, fractions, seed)
+    return [sorted(index for group in part for index in groups[group]) for part in parts]
 
 
 def _counts(total: int, fractions: Sequence[float]) -> list[int]:

@@ -24,6 +24,7 @@ class Context:
         ids: Id of each image.
         seed: Seed of the run.
         grid: The model's tokens for images of this size, or None if it tells of none.
+        spacing: Distance between voxels of the images along each axis in mm, if the model's grid is in mm; else None.
         no_removal: Why tokens cannot be removed from this model, or None if they can.
     """
 
@@ -31,6 +32,7 @@ class Context:
     seed: int = 0
     grid: Grid | None = None
     no_removal: str | None = None
+    spacing: Sequence[float] | None = None
 
     def seeds(self, suite: str, family: str, severity: float | None = None) -> list[int]:
         """A seed for each image, as :func:`vitkit.corruptions.seed_for` makes them."""

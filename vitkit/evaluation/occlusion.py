@@ -78,7 +78,7 @@ class RandomOcclusion(Condition):
         size = tuple(images.shape[2:])
         grid = self._grid(context, size)
         masks = random_masks(context.seeds(self.suite, "random"), grid, severity)
-        area = area_of(masks, size, grid)
+        area = area_of(masks, size, grid, context.spacing if grid is context.grid else None)
         if self.mode == "removed":
             return Applied(images, keep=kept(masks).to(images.device), area=area)
         return Applied(paint(images, area, self.fill), area=area)

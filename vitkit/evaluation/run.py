@@ -136,10 +136,11 @@ class _Pass:
         name = (condition.suite, condition.name, severity)
         done, clipped, hidden = 0, 0.0, 0.0
         area = None
-        for (images, labels, ids), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
+        for (images, labels, ids, real), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
             context = replace(self.context, ids=ids)
+            real = None if real is None else real.to(self.subject.device)
             applied = condition.apply(images.to(self.subject.device), severity, context)
-            logits = self.subject(applied.images, applied.keep)[:valid]
+            logits = self.subject(applied.images, applied.keep, real)[:valid]
             self.subject.check_fit(self.stream, self.classes)  # its number of classes may be known only now
             part.write(name, ids[:valid], labels[:valid], record(logits, labels[:valid]), logits)
             done += valid

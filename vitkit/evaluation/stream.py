@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitkit.errors import DataError, UsageError
@@ -15,11 +15,12 @@ _LOOKED_AT = 1024  # values of an image that go into the fingerprint, spread ove
 
 
 class Batch(NamedTuple):
-    """Images in [0, 1], labels and ids."""
+    """Images in [0, 1], labels and ids; and which voxels are real, not padding, or None if all are."""
 
     images: Float[Tensor, "batch channels *size"]
     labels: Int[Tensor, " batch"]
     ids: list[str]
+    real: Bool[Tensor, "batch *size"] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,13 @@ class Fingerprint:
         """Take in a batch."""
         values = batch.images.flatten(1)
         seen = values[:, :: max(1, values.shape[1] // _LOOKED_AT)].float().cpu().contiguous().numpy()
-        for sample, label, row in zip(batch.ids, batch.labels.tolist(), seen, strict=True):
+        masks = [None] * len(batch.ids) if batch.real is None else batch.real
+        for sample, label, row, real in zip(batch.ids, batch.labels.tolist(), seen, masks, strict=True):
             self._hash.update(repr((sample, label)).encode())
             self._hash.update(row.tobytes())
+            # Whether a sample that is all real comes with a mask depends on the others in its batch.
+            if real is not None and not real.all():
+                self._hash.update(real.cpu().numpy().tobytes())
         self.n += len(batch.ids)
 
     def __str__(self) -> str:
@@ -62,8 +67,8 @@ def batches(loader: Iterable[Any]) -> Iterator[Batch]:
     """The batches of a loader.
 
     Args:
-        loader: Yields batches with the attributes or keys ``image``, ``label`` and ``id``, or tuples that begin with images and
-            labels, whose ids are then their running numbers.
+        loader: Yields batches with the attributes or keys ``image``, ``label`` and ``id``, and perhaps ``real``, or tuples that
+            begin with images and labels, whose ids are then their running numbers.
 
     Raises:
         UsageError: It yields something else.
@@ -76,10 +81,11 @@ def batches(loader: Iterable[Any]) -> Iterator[Batch]:
 
 
 def _batch(item: Any, start: int) -> Batch:
+    real = None
     if isinstance(item, Mapping):
-        images, labels, ids = item.get("image"), item.get("label"), item.get("id")
+        images, labels, ids, real = item.get("image"), item.get("label"), item.get("id"), item.get("real")
     elif hasattr(item, "image") and hasattr(item, "label"):
-        images, labels, ids = item.image, item.label, getattr(item, "id", None)
+        images, labels, ids, real = item.image, item.label, getattr(item, "id", None), getattr(item, "real", None)
     elif isinstance(item, (tuple, list)) and len(item) >= 2:
         images, labels, ids = item[0], item[1], None
     else:
@@ -98,7 +104,13 @@ def _batch(item: Any, start: int) -> Batch:
             "as many of each",
             "Check the collate function.",
         )
-    return Batch(images, labels, ids)
+    if real is not None and (real.dtype != torch.bool or real.shape != (images.shape[0], *images.shape[2:])):
+        raise UsageError(
+            f"real of type {real.dtype} and shape {tuple(real.shape)} for images of shape {tuple(images.shape)}",
+            "bool, (batch, *space): True where a voxel is no padding",
+            "Check the collate function.",
+        )
+    return Batch(images, labels, ids, real)
 
 
 def scan(loader: Iterable[Any]) -> Stream:
@@ -109,7 +121,8 @@ def scan(loader: Iterable[Any]) -> Stream:
         DataError: Images that are not finite, not in [0, 1], not floating point or not of one shape; labels below zero.
     """
     fingerprint, size, classes = Fingerprint(), None, 0
-    for images, labels, ids in batches(loader):
+    for batch in batches(loader):
+        images, labels, ids, _ = batch
         if not images.is_floating_point() or images.ndim < 3:
             raise DataError(
                 f"images of type {images.dtype} and shape {tuple(images.shape)}",
@@ -139,7 +152,7 @@ def scan(loader: Iterable[Any]) -> Stream:
                 f"image {ids[index]} with the label {int(labels[index])}", "a class from 0", "Evaluate a labelled split."
             )
         classes = max(classes, int(labels.max()) + 1)
-        fingerprint.update(Batch(images, labels, ids))
+        fingerprint.update(batch)
     if size is None:
         raise UsageError("no samples", "at least one", "Give a split that is not empty.")
     return Stream(fingerprint.n, size, classes, str(fingerprint))
@@ -169,14 +182,16 @@ def chunks(loader: Iterable[Any], length: int, expected: Stream) -> Iterator[tup
         waiting.append(batch)
         while sum(len(part.ids) for part in waiting) >= length:
             joined = _join(waiting)
-            yield Batch(joined.images[:length], joined.labels[:length], joined.ids[:length]), length
-            rest = Batch(joined.images[length:], joined.labels[length:], joined.ids[length:])
+            yield _plain(_part(joined, slice(length))), length
+            rest = _part(joined, slice(length, None))
             waiting = [rest] if rest.ids else []
     if waiting:
         joined = _join(waiting)
         index = torch.arange(length).clamp(max=len(joined.ids) - 1)
         place = index.to(joined.images.device)
-        yield Batch(joined.images[place], joined.labels[index], [joined.ids[i] for i in index]), len(joined.ids)
+        real = None if joined.real is None else joined.real[place]
+        filled = Batch(joined.images[place], joined.labels[index], [joined.ids[i] for i in index], real)
+        yield _plain(filled), len(joined.ids)
     if str(fingerprint) != expected.fingerprint:
         raise UsageError(
             f"a loader of {expected.n} samples in one pass, and of {fingerprint.n}, or others, or another order in the next",
@@ -185,8 +200,22 @@ def chunks(loader: Iterable[Any], length: int, expected: Stream) -> Iterator[tup
         )
 
 
+def _part(batch: Batch, which: slice) -> Batch:
+    real = None if batch.real is None else batch.real[which]
+    return Batch(batch.images[which], batch.labels[which], batch.ids[which], real)
+
+
+def _plain(batch: Batch) -> Batch:
+    """Without a mask that masks nothing: a model may compute in another way where there is one, so the samples alone decide."""
+    return batch if batch.real is None or not batch.real.all() else batch._replace(real=None)
+
+
 def _join(parts: list[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     ids = [sample for part in parts for sample in part.ids]
-    return Batch(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]), ids)
+    real = None
+    if any(part.real is not None for part in parts):
+        masks = [torch.ones_like(part.images[:, 0], dtype=torch.bool) if part.real is None else part.real for part in parts]
+        real = torch.cat(masks)
+    return Batch(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]), ids, real)

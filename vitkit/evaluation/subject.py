@@ -2,13 +2,14 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vitkit.errors import UsageError
@@ -23,7 +24,8 @@ class Subject:
 
     Args:
         model: ``model(images) -> logits``. It may carry ``preprocess``, ``num_classes``, ``classes`` and ``random_weights``;
-            tokens can be removed if it has ``grid(size)`` and takes ``keep``.
+            tokens can be removed if it has ``grid(size)`` and takes ``keep``; which voxels are no padding is told to it if it
+            takes ``real``.
         device: Where to run it; a module is moved there. If not given, a module stays where it is, and a function gets images on
             the CPU.
     """
@@ -41,6 +43,14 @@ class Subject:
         self.num_classes: int | None = getattr(model, "num_classes", None)
         self.random_weights = bool(getattr(model, "random_weights", False))
         self.parameters = 0 if self.module is None else sum(parameter.numel() for parameter in self.module.parameters())
+
+    @cached_property
+    def _takes(self) -> Mapping[str, inspect.Parameter]:
+        """What the model can be called with, as far as it says."""
+        try:
+            return inspect.signature(self.model if self.module is None else self.module.forward).parameters
+        except (TypeError, ValueError):  # some functions that are not written in Python
+            return {}
 
     def check_fit(self, stream: Stream, classes: list[str]) -> None:
         """Refuse data that is not for this model.
@@ -80,9 +90,9 @@ class Subject:
             grid: Grid | None = self.model.grid(size)  # type: ignore[attr-defined]
         except UsageError as error:
             return Context(seed=seed, no_removal=f"the model has no grid of tokens for this size: {error}")
-        takes = inspect.signature(self.model if self.module is None else self.module.forward).parameters
-        reason = None if "keep" in takes else "the model cannot remove tokens: it does not take keep"
-        return Context(seed=seed, grid=grid, no_removal=reason)
+        reason = None if "keep" in self._takes else "the model cannot remove tokens: it does not take keep"
+        spacing = None if self.preprocess is None else self.preprocess.spacing
+        return Context(seed=seed, grid=grid, no_removal=reason, spacing=spacing)
 
     def fingerprint(self) -> str:
         """Hash of a module's classes, arguments and weights; of the name alone for what is no module."""
@@ -114,14 +124,18 @@ class Subject:
                 module.training = training
 
     def __call__(
-        self, images: Float[Tensor, "batch channels *size"], keep: Int[Tensor, "batch kept"] | None = None
+        self,
+        images: Float[Tensor, "batch channels *size"],
+        keep: Int[Tensor, "batch kept"] | None = None,
+        real: Bool[Tensor, "batch *size"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
-        """Logits in float32 or more, on the CPU.
+        """Logits in float32 or more, on the CPU; a model that does not take ``real`` sees padding as black.
 
         Raises:
             UsageError: The model returns anything but finite logits of shape (batch, classes), of as many classes as it says.
         """
-        logits = self.model(images) if keep is None else self.model(images, keep=keep)
+        given = {"keep": keep, "real": real if "real" in self._takes else None}
+        logits = self.model(images, **{name: value for name, value in given.items() if value is not None})
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
             kind = f"a tensor of {logits.dtype}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
             raise UsageError(

@@ -1,0 +1,279 @@
+"""3D scans from NIfTI files, with their geometry."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from vitkit.data.base import SPLITS, ImageData
+from vitkit.data.cache import VolumeCache
+from vitkit.data.find_manifest import find_manifest
+from vitkit.data.manifest import Entry, Manifest, check_labels, classes_of, relabelled
+from vitkit.data.medmnist import MedMNIST
+from vitkit.data.part import Images, Layout, Part
+from vitkit.data.splits import by_patient
+from vitkit.errors import DataError, UsageError
+from vitkit.preprocess import Preprocess
+from vitkit.recipe import recipe
+from vitkit.volumes import Intensity, Percentile, read
+from vitkit.volumes.volume import placed
+
+
+class Scans(ImageData):
+    """Your own 3D scans (NIfTI, .nii or .nii.gz), with a class for each.
+
+    What there is, is read from what lies in ``root``: a CSV manifest (``manifest.csv``, or any with a column ``image``), MSD's
+    ``dataset.json`` with a CSV file of classes beside it, or class folders (``root/{train,val,test}/CLASS/*.nii.gz`` or
+    ``root/CLASS/*.nii.gz``). A manifest has a line for each scan: its path in ``image``, its class in ``label`` or in the column
+    that ``label`` names here, and if you like ``split`` (train, val, test), ``patient`` and ``mask``. A MedMNIST file (.npz) is
+    taken as :class:`MedMNIST` takes it.
+
+    Where nothing says which split a scan belongs to, they are split by ``fractions``, every class alike, and scans of one patient
+    together. Validation scans are taken from those to train with where there are none. To predict, every scan that is listed is
+    taken, labelled or not; with splits, those of the test split if there are any.
+
+    Each scan is turned to RAS by flips and permutations, its intensities are mapped to [0, 1], it is resampled to the model's
+    ``preprocess.spacing`` (linearly; where voxels get larger, over means) and brought to ``preprocess.size`` about its middle.
+    Where it is smaller it is padded with 0, and :attr:`Sample.real` says where. Nothing is guessed: a file whose geometry is
+    unknown or contradicts itself, or whose voxels are not finite, is an error that names it.
+
+    Samples are ``(1, R, A, S)``: the axes run to the patient's right, front and head. Their names are the paths of the manifest.
+
+    Args:
+        root: Folder of the scans, or their manifest.
+        manifest: The manifest, relative to ``root`` or not; found by itself if there is one only.
+        label: Column of the classes; ``label`` if not given.
+        classes: Names of the classes in the order of a model's outputs; other labels are refused. If not given, those that are
+            there, sorted, numbers by their value.
+        intensity: From a scan's values to [0, 1]: by its own percentiles, or a window of HU for CT.
+        nonfinite: What becomes of voxels that are NaN or infinite: ``error``, or ``fill`` with the smallest finite value
+            (infinity: the largest).
+        assume: Orientation of files whose header says none, such as ``LAS``; they are refused if not given.
+        xform: What to believe where a file's sform and qform disagree: ``sform``, ``qform``, or neither: ``agree``.
+        oversize: What to do with scans that are larger than ``preprocess.size``: ``error``, or ``crop`` to their middle.
+        cache: Folder in which prepared scans are kept for later epochs and runs; it can be shared, and deleted at any time.
+        fractions: Shares of train, val and test where the manifest has no splits.
+        split_seed: Seed of that split; the seed of training does not change it.
+        batch_size: Samples in a batch.
+        num_workers: Processes that read scans; 0 reads in the main one.
+        augment: Transforms of training volumes (tensors in [0, 1]) that keep their shape; see :mod:`vitkit.data.augment`.
+        seed: Seed of the order and of the augmentation.
+
+    Raises:
+        UsageError: An option that is none of its choices.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        manifest: str | None = None,
+        label: str | None = None,
+        classes: list[str] | None = None,
+        intensity: Intensity = Percentile(),
+        nonfinite: Literal["error", "fill"] = "error",
+        assume: str | None = None,
+        xform: Literal["agree", "sform", "qform"] = "agree",
+        oversize: Literal["error", "crop"] = "error",
+        cache: str | None = None,
+        fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+        split_seed: int = 0,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        augment: list[nn.Module] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, augment, seed)
+        for name, value, choices in (
+            ("nonfinite", nonfinite, ("error", "fill")),
+            ("xform", xform, ("agree", "sform", "qform")),
+            ("oversize", oversize, ("error", "crop")),
+        ):
+            if value not in choices:
+                raise UsageError(f"data.{name} {value!r}", f"one of {', '.join(choices)}", f"Correct data.{name}.")
+        self.root, self.given_manifest, self.label, self.given = Path(root), manifest, label, classes
+        self.reading = Reading(intensity, nonfinite, assume, xform, None if cache is None else VolumeCache(cache))
+        self.oversize: Literal["error", "crop"] = oversize
+        self.fractions, self.split_seed = fractions, split_seed
+        self.name = self.root.resolve().stem if self.root.is_file() else self.root.resolve().name
+        self._paths: dict[str, Path] = {}
+
+    def open(self) -> Layout:
+        """Find the scans, and look at no file yet.
+
+        Raises:
+            UsageError: Nothing of the kind is there; the message says what was looked for.
+            DataError: A manifest that is not as it should be.
+        """
+        if self.root.suffix == ".npz":
+            return MedMNIST(str(self.root), self.given).layout
+        self.manifest = find_manifest(self.root, self.given_manifest, self.label, self.given)
+        self._paths = {entry.id: entry.path for entry in self.manifest.entries}
+        classes = classes_of(self.manifest, self.given)
+        remedy = f"Write SPLIT in the column split of {self.manifest.source}, or use another split."
+        if self.manifest.folders is not None:
+            remedy = f"Add scans in {self.root / 'SPLIT'}/CLASS, or use another split."
+        return Layout(self.manifest.source, classes, 1, 3, self._parts(self.manifest, classes), remedy)
+
+    def _parts(self, manifest: Manifest, classes: Sequence[str]) -> Mapping[str, Callable[[], Part]]:
+        given = [split for split in SPLITS if any(entry.split == split for entry in manifest.entries)]
+        if manifest.folders is not None:
+            given = manifest.folders.splits
+        parts: dict[str, Callable[[], Part]] = {split: partial(self._labelled, split) for split in given}
+        if not given:
+            parts = {split: partial(self._share, "", self.fractions, index) for index, split in enumerate(SPLITS)}
+        elif "train" in given and "val" not in given:
+            train, val, _ = self.fractions
+            shares = (train / (train + val), val / (train + val)) if train + val > 0 else (train, val)
+            parts |= {split: partial(self._share, "train", shares, index) for index, split in enumerate(SPLITS[:2])}
+        parts["predict"] = self._predicted
+        return parts
+
+    def _entries(self, where: str) -> list[Entry]:
+        """The scans of a split, or all of them."""
+        manifest = self.manifest
+        if manifest.folders is not None:
+            return relabelled(manifest, where)
+        return [entry for entry in manifest.entries if not where or entry.split == where]
+
+    def _labelled(self, split: str) -> Part:
+        return self._part(self._entries(split))
+
+    def _load(self, name: str) -> Part:
+        # Here, and not where the parts are made: who trains need not know the labels of a test split that is withheld.
+        classes = self.layout.classes
+        if self._paths and name != "predict" and self.manifest.folders is None:
+            check_labels(self.manifest, [entry for entry in self.manifest.entries if entry.split == name], classes)
+        return super()._load(name)
+
+    def _share(self, where: str, fractions: Sequence[float], share: int) -> Part:
+        entries = self._entries(where)
+        check_labels(self.manifest, entries, self.classes)
+        # A patient and a scan that are called the same are not the same.
+        whose = [f"scan {entry.id}" if entry.patient is None else f"patient {entry.patient}" for entry in entries]
+        chosen = by_patient(whose, [str(entry.label) for entry in entries], fractions, self.split_seed)[share]
+        return self._part([entries[index] for index in chosen])
+
+    def _predicted(self) -> Part:
+        entries = self.manifest.entries
+        return self._part([entry for entry in entries if entry.split == "test"] or entries)
+
+    def _part(self, entries: Sequence[Entry]) -> Part:
+        index = {name: position for position, name in enumerate(self.classes)}
+        paths = [entry.path for entry in entries]
+        labels = [index.get(entry.label or "", -1) for entry in entries]
+        return Part(partial(_stored, self.reading, paths), labels, [entry.id for entry in entries], partial(_sizes, paths))
+
+    def _images(self, part: Part, augment: Sequence[nn.Module]) -> Images:
+        if not self._paths:  # of a MedMNIST file
+            return super()._images(part, augment)
+        paths = [self._paths[name] for name in part.ids]
+        return ScanImages(part, paths, self.reading, self.oversize, self.channels, self.preprocess, augment, self.seed)
+
+    def _check_preprocess(self) -> None:
+        super()._check_preprocess()
+        if self._paths and self.preprocess is not None and self.preprocess.spacing is None:
+            path = next(iter(self._paths.values()))
+            own = read(path, nonfinite="fill", constant="allow", assume=self.reading.assume, xform=self.reading.xform).oriented()
+            raise UsageError(
+                "no model.preprocess.spacing",
+                "the distance in mm to which scans are resampled along the axes right, front and head",
+                f"Set it, for example to [{', '.join(f'{step:g}' for step in own.spacing)}], which is that of {path}.",
+            )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file becomes a tensor; the arguments are those of :class:`Scans`."""
+
+    intensity: Intensity
+    nonfinite: Literal["error", "fill"] = "error"
+    assume: str | None = None
+    xform: Literal["agree", "sform", "qform"] = "agree"
+    cache: VolumeCache | None = None
+
+    def __call__(self, path: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
+        """A scan in RAS with values in [0, 1], resampled if a spacing in mm is given.
+
+        Raises:
+            DataError: A file that cannot be read, or that a scan cannot be taken from; or a cache that cannot be written.
+        """
+        if self.cache is None:
+            return self._prepared(path, spacing)
+        steps = {
+            "intensity": recipe(self.intensity),
+            "nonfinite": self.nonfinite,
+            "assume": self.assume,
+            "xform": self.xform,
+            "spacing": None if spacing is None else list(spacing),
+        }
+        return self.cache.load(path, steps, partial(self._prepared, path, spacing))
+
+    def _prepared(self, path: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
+        volume = read(path, nonfinite=self.nonfinite, assume=self.assume, xform=self.xform).oriented("RAS")
+        volume = self.intensity(volume)
+        if spacing is not None:
+            volume = volume.resampled(spacing)
+        return volume.data.clamp(0, 1)
+
+
+class ScanImages(Images):
+    """A split of scans as a model sees them: at its spacing and size, with what is padded marked.
+
+    Args:
+        part: The split.
+        paths: The files.
+        reading: How they are read.
+        oversize: What to do with a scan that is larger than the model's size.
+        channels: Channels that every sample gets, all of them the same.
+        preprocess: The model's; None leaves scans at the spacing and size they have.
+        augment: Transforms of training volumes.
+        seed: Seed of the augmentation.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        paths: Sequence[Path],
+        reading: Reading,
+        oversize: Literal["error", "crop"],
+        channels: int,
+        preprocess: Preprocess | None = None,
+        augment: Sequence[nn.Module] = (),
+        seed: int = 0,
+    ) -> None:
+        spacing = None if preprocess is None else preprocess.spacing
+        super().__init__(replace(part, read=partial(_stored, reading, paths, spacing=spacing)), channels, None, augment, seed)
+        self.paths, self.oversize = paths, oversize
+        self.size: Any = None if preprocess is None else preprocess.size
+
+    def _picture(self, index: int) -> tuple[Float[Tensor, "channels *size"], Bool[Tensor, "*size"] | None]:
+        scan, _ = super()._picture(index)
+        found, size = tuple(scan.shape[1:]), self.size
+        if size is None or found == size:
+            return scan, None
+        if self.oversize == "error" and any(length > limit for length, limit in zip(found, size, strict=True)):
+            raise DataError(
+                f"{self.paths[index]} has {_by(found)} voxels at the model's spacing",
+                f"{_by(size)} at most, as model.preprocess.size says",
+                "Enlarge model.preprocess.size or model.preprocess.spacing, or keep the middle alone with data.oversize=crop.",
+            )
+        start = [(old - new) // 2 if old >= new else -((new - old) // 2) for old, new in zip(found, size, strict=True)]
+        placed_scan, real = placed(scan, start, size, 0.0)
+        return placed_scan, None if bool(real.all()) else real
+
+
+def _stored(reading: Reading, paths: Sequence[Path], index: int, spacing: Sequence[float] | None = None) -> Tensor:
+    return reading(paths[index], spacing)
+
+
+def _sizes(paths: Sequence[Path]) -> Iterator[bytes]:
+    for path in paths:
+        yield str(path.stat().st_size).encode() + b"\n"
+
+
+def _by(size: Sequence[int]) -> str:
+    return " × ".join(map(str, size))
