@@ -41,21 +41,18 @@ def nearest_axes(affine: Float64[np.ndarray, "4 4"]) -> Axes:
     depend on the order in which the file stores them, nor do the rules that break a tie: so a scan whose header is permuted or
     flipped comes out of an orientation as the same array, however oblique it is.
     """
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    columns = (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)).T.round(6).tolist()
 
-    def upwards(order: Sequence[int]) -> np.ndarray:
-        """Directions of the voxel axes in this order, each turned to run upwards."""
-        matched = directions[:, order]
-        return matched * np.where(np.diag(matched) < 0, -1, 1)
-
-    def rank(order: Sequence[int]) -> tuple[float, list[float]]:
-        matched = upwards(order).round(6)
-        return float(np.trace(matched).round(6)), [float(number) for number in matched.flat]
+    def rank(order: Sequence[int]) -> tuple[float, list[list[float]]]:
+        """The sum of cosines, and all of them, once every axis is turned to run upwards."""
+        chosen = [(world, columns[axis]) for world, axis in enumerate(order)]
+        turned = [[-cosine for cosine in column] if column[world] < 0 else column for world, column in chosen]
+        return round(sum(turned[world][world] for world in range(3)), 6), turned
 
     best = max(permutations(range(3)), key=rank)
     axes = [(0, 1)] * 3
     for world, axis in enumerate(best):
-        axes[axis] = (world, -1 if directions[world, axis] < 0 else 1)
+        axes[axis] = (world, -1 if columns[axis][world] < 0 else 1)
     return axes
 
 

@@ -5,10 +5,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from math import prod
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
@@ -38,7 +39,7 @@ class Nifti:
 
     path: Path
     header: Nifti1Header
-    stream: IO[bytes]
+    stream: BufferedIOBase
     compressed: bool
 
     @property
@@ -77,7 +78,7 @@ def opened(path: str | PathLike[str]) -> Iterator[Nifti]:
             raw.seek(0)
             if compressed:
                 with gzip.open(raw) as stream:
-                    yield _begin(path, stream, compressed)  # type: ignore[arg-type]  # a GzipFile is read like any file
+                    yield _begin(path, stream, compressed)
             else:
                 yield _begin(path, raw, compressed)
     except VitkitError:
@@ -89,7 +90,7 @@ def opened(path: str | PathLike[str]) -> Iterator[Nifti]:
         raise DataError(f"{path} cannot be read: {words}", "a NIfTI file that is whole", _AGAIN) from error
 
 
-def _begin(path: Path, stream: IO[bytes], compressed: bool) -> Nifti:
+def _begin(path: Path, stream: BufferedIOBase, compressed: bool) -> Nifti:
     start = stream.read(348)
     orders = {"<": int.from_bytes(start[:4], "little"), ">": int.from_bytes(start[:4], "big")}
     endianness = next((sign for sign, length in orders.items() if length in _KINDS), "")

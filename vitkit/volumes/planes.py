@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
             where = [(np.arange(length) + 0.5) * spacing[axis] for length, axis in zip(mask.shape, (across, up), strict=True)]
             if min(mask.shape) > 1:
                 axes.contour(*where, mask.T.astype(float), levels=[0.5], colors="#ff8c3a", linewidths=1)
-        style = {"color": "#ffd24a", "fontsize": 9, "weight": "bold", "ha": "center", "va": "center"}
+        style: dict[str, Any] = {"color": "#ffd24a", "fontsize": 9, "weight": "bold", "ha": "center", "va": "center"}
         for end, at in enumerate((0.05, 0.95)):
             axes.text(at, 0.5, LETTERS[across][end], transform=axes.transAxes, **style)
             axes.text(0.5, at, LETTERS[up][end], transform=axes.transAxes, **style)

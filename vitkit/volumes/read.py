@@ -80,7 +80,8 @@ def read_mask(
         values = values_of(file, None, False, exact=True)
         _drain(file)
     whole = np.rint(values)
-    wrong = ~(np.abs(values - whole) <= 1e-4)  # NaN is wrong, too; 1e-4, because a scale may round
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        wrong = ~(np.abs(values - whole) <= 1e-4)  # NaN is wrong, too; 1e-4, because a scale may round
     limits = np.iinfo(np.int32)
     if (count := int(wrong.sum())) or whole.min() < limits.min or whole.max() > limits.max:
         example = values[wrong][0] if count else max(whole.max(), whole.min(), key=abs)
@@ -181,12 +182,12 @@ def _scaled(stored: np.ndarray, file: Nifti, exact: bool) -> np.ndarray:
     slope, inter = file.header.get_slope_inter()  # nothing where the slope is 0 or NaN, which means that there is no scale
     plain = slope is None or (slope, inter) == (1, 0)
     # Integers of 8 and 16 bits are exact in 32-bit floats; the scale of all others is applied in 64 bits.
-    wide = np.float64 if exact or (not plain and stored.dtype.itemsize > 2) else np.float32
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is counted
+    wide = np.dtype(np.float64 if exact or (not plain and stored.dtype.itemsize > 2) else np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no 32-bit number becomes none, and is counted
         values = stored.astype(wide)
         if not plain:
-            values *= wide(slope)
-            values += wide(inter)
+            values *= wide.type(slope)
+            values += wide.type(inter)
         return values if exact else values.astype(np.float32, copy=False)
 
 

@@ -30,8 +30,8 @@ def resample_axis(
     where = positions(length, count, step)
     if interpolation == "nearest":
         # Rounded, so that the error of a float does not decide between two equally near voxels.
-        index = np.floor(where.round(6) + 0.5).astype(np.int64).clip(0, length - 1)
-        return data.index_select(axis, torch.from_numpy(index).to(data.device))
+        nearest = np.floor(where.round(6) + 0.5).astype(np.int64).clip(0, length - 1)
+        return data.index_select(axis, torch.from_numpy(nearest).to(data.device))
     half = max(step - 1, 0.0) / 2
     first = np.floor(where - half).astype(np.int64)
     taps = int((np.floor(where + half) - first).max()) + 2

@@ -1,9 +1,9 @@
 """A volume to a file, whole or not at all: on its own grid, or back on the grid of the file it was made from."""
 
 import gzip
+from io import BufferedIOBase
 from os import PathLike
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
@@ -123,15 +123,14 @@ def _write(data: Shaped[Tensor, "channels first second third"], header: Nifti1He
         if path.name.lower().endswith(".gz"):
             # Without a name and a time in it the same volume gives the same file.
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed:
-                _put(packed, header, voxels)  # type: ignore[arg-type]  # a GzipFile is written to like any file
+                _put(packed, header, voxels)
         else:
             _put(raw, header, voxels)
 
 
-def _put(stream: IO[bytes], header: Nifti1Header, voxels: np.ndarray) -> None:
+def _put(stream: BufferedIOBase, header: Nifti1Header, voxels: np.ndarray) -> None:
     stream.write(header.binaryblock + bytes(4))
-    for channel in np.moveaxis(voxels, -1, 0):
-        stream.write(channel.tobytes(order="F"))
+    stream.writelines(channel.tobytes(order="F") for channel in np.moveaxis(voxels, -1, 0))
 
 
 def _kind(values: np.ndarray) -> type[np.generic]:
