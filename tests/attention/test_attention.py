@@ -115,7 +115,7 @@ def test_heads_that_do_not_divide_the_width():
 def test_options_of_the_module_that_cannot_be():
     with pytest.raises(UsageError, match=r"dropout=2.0 in Attention; expected a probability"):
         Attention(32, 4, dropout=2.0)
-    with pytest.raises(UsageError, match=r"backend='flash'; expected \"auto\" or one of fused"):
+    with pytest.raises(UsageError, match=r"backend='flash'; expected \"auto\" or one of axial"):
         Attention(32, 4, backend="flash")
 
 

@@ -132,6 +132,8 @@ def able(backend, scorer, bias, pattern, removed):
         "chunked": True,
         "fused": not isinstance(scorer, Additive) and not learned,
         "flex": False,  # gradients are asked for here, and on the CPU it has none; test_flex.py asks for none
+        "axial": False,  # no pattern here has several terms; test_axial.py has those
+        "summed": False,
         "gathered": False,  # none of the patterns here is sparse; test_gathered.py has those
         "features": not isinstance(scorer, Additive) and plain and learned and bias.rank is not None,
         "streamed": not isinstance(scorer, Additive) and learned and plain and not removed and not isinstance(bias, KeyBias),
@@ -362,5 +364,5 @@ def test_heads_that_do_not_fit():
 
 
 def test_a_backend_that_there_is_not():
-    with pytest.raises(UsageError, match="backend='flash'; expected \"auto\" or one of fused"):
+    with pytest.raises(UsageError, match="backend='flash'; expected \"auto\" or one of axial"):
         attend(*inputs_of(len(GRID)), GRID, backend="flash")

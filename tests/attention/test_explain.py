@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from vitkit.attention import Additive, Attention, Bilinear, Cosine, Full, Pattern, ScaledDotProduct, Window, explain
+from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, Full, Pattern, ScaledDotProduct, Window, explain
 from vitkit.attention.backends import BACKENDS
 from vitkit.bias import KeyBias, LogCPBBias, NoBias, PrefixBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
@@ -60,6 +60,9 @@ CASES = [
     (MIDDLE, False, 0, None, {"pattern": Band()}, "fused"),
     (LARGE, True, 1, None, {"pattern": Window(4), "bias": spectral()}, "gathered"),
     (LARGE, False, 0, None, {"pattern": Window(4)}, "gathered"),
+    (LARGE, True, 0, None, {"pattern": Axial(), "bias": spectral()}, "axial"),
+    (SMALL, False, 0, None, {"pattern": Axial(window=2)}, "axial"),
+    (LARGE, True, 1, None, {"pattern": Axial(), "bias": spectral()}, "summed"),
     (MIDDLE, True, 0, None, {"dropout": 0.1}, "eager"),
     (MIDDLE, True, 0, None, {"kv_heads": 1, "bias": spectral()}, "streamed"),
     (MIDDLE, True, 0, None, {"backend": "chunked"}, "chunked"),
@@ -74,7 +77,9 @@ def ran(attention, x, grid, prefix, keep, training):
             out.sum().backward()
     names = [event.name for event in trace.events()]
     kernel = "aten::_scaled_dot_product_flash_attention_for_cpu"
-    for function, backend in (("_Streamed", "streamed"), ("_Gathered", "gathered")):
+    if names.count("_Gathered") == len(attention.pattern.terms(grid)) > 1:
+        return "summed"
+    for function, backend in (("_Axial", "axial"), ("_Streamed", "streamed"), ("_Gathered", "gathered")):
         if function in names:
             return backend
     if kernel in names:

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from tests.attention.contract import SHAPES, PatternContract, pairs_of
-from vitkit.attention import Attention, Dilated, Full, Global, Neighbourhood, Pattern, Union, Window
+from vitkit.attention import AlongAxis, Attention, Axial, Dilated, Full, Global, Neighbourhood, Pattern, Union, Window
 from vitkit.attention.patterns import SparsePattern
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
@@ -124,6 +124,24 @@ class TestUnion(PatternContract):
 
     def rule(self, query, key, shape):
         return any(test().rule(query, key, shape) for test in (TestWindow, TestNeighbourhood, TestGlobal))
+
+
+class TestAlongAxis(PatternContract):
+    sparse = False  # a line is as long as its axis
+
+    def make(self, shape):
+        return AlongAxis(len(shape) // 2)
+
+    def rule(self, query, key, shape):
+        return all(i == j for axis, (i, j) in enumerate(zip(query, key, strict=True)) if axis != len(shape) // 2)
+
+
+class TestPartsAlongAxis(PatternContract):
+    def make(self, shape):
+        return AlongAxis(0, window=4)
+
+    def rule(self, query, key, shape):
+        return query[0] // 4 == key[0] // 4 and query[1:] == key[1:]
 
 
 class TestRow(PatternContract):
@@ -269,3 +287,23 @@ def test_grids_that_are_refused(pattern, words):
         pattern.blocks(Grid((4, 6)))
     with pytest.raises(UsageError, match=words):
         pattern.allowed(Grid((4, 6)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_axial_reaches_the_cross_of_the_axes(shape):
+    index = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij"), -1).flatten(0, -2)
+    differing = (index[:, None] != index).sum(-1)
+    assert torch.equal(mask(Axial(), shape), differing <= 1)
+    everything = mask(Axial(), shape).float().matrix_power(len(shape)) > 0
+    assert everything.all()
+
+
+def test_axes_that_are_not_there():
+    with pytest.raises(UsageError, match=r"axis 2 of AlongAxis on a grid of 2 axes, \(3, 4\); expected an axis from 0 to 1"):
+        AlongAxis(2).allowed(Grid((3, 4)))
+    with pytest.raises(UsageError, match="gates for 3 axes on a grid of 2"):
+        Axial(gates=3).terms(Grid((3, 4)))
+    with pytest.raises(UsageError, match="the window of Axial of 0"):
+        Axial(window=0)
+    with pytest.raises(UsageError, match="gates=-1 in Axial"):
+        Axial(gates=-1)

@@ -3,10 +3,10 @@
 from math import prod
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vitkit.attention.backends import BACKENDS, choose
+from vitkit.attention.backends import BACKENDS, Backend, choose
 from vitkit.attention.case import Case
 from vitkit.attention.patterns import Full, Pattern
 from vitkit.attention.scorers import ScaledDotProduct, Scorer
@@ -27,8 +27,10 @@ def attend(
     scorer: Scorer = ScaledDotProduct(),
     prefix: int = 0,
     keep: Int[Tensor, "batch kept"] | None = None,
+    real: Bool[Tensor, "batch grid_tokens"] | None = None,
+    gates: Float[Tensor, "terms heads"] | None = None,
     dropout: float = 0.0,
-    backend: str = "auto",
+    backend: str | Backend = "auto",
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
     r"""Softmax of the scores plus the bias, applied to the values, by the fastest backend that is exact.
 
@@ -42,9 +44,11 @@ def attend(
         scorer: How a query meets a key, in logits.
         prefix: How many tokens precede the grid's (class token, registers).
         keep: Row-major indices of the grid tokens that are present, if some were removed.
+        real: Which of the grid's tokens may be seen, (batch, N), removed ones included; all if not given.
+        gates: Factor on the output of each term of a composite pattern per head, (terms, heads); 1 if not given.
         dropout: Probability of dropping an attention weight. The caller passes 0 outside training.
-        backend: ``"auto"``, or one of ``fused``, ``streamed``, ``features``, ``gathered``, ``chunked``, ``eager``
-            and ``flex``; :func:`explain` tells them apart.
+        backend: ``"auto"``, or one of ``axial``, ``summed``, ``fused``, ``streamed``, ``features``, ``gathered``, ``chunked``,
+            ``eager`` and ``flex``; :func:`explain` tells them apart. Or a backend of one's own.
 
     Raises:
         UsageError: Tensors of several types or devices, heads that do not fit, a pattern that leaves nothing, or a backend that
@@ -52,6 +56,7 @@ def attend(
     """
     _check(q, k, v, bias, scorer, keep)
     _check_tokens(q, k, v, grid, prefix, keep)
+    _check_terms(q, grid, pattern, real, gates)
     if k.shape[1] != q.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
     case = Case(
@@ -65,17 +70,37 @@ def attend(
         prefix=prefix,
         kept=None if keep is None else keep.shape[1],
         dropout=dropout,
-        gradients=_differentiated(q, k, v, bias, scorer),
+        gradients=_differentiated(q, k, v, gates, *bias.parameters(), *scorer.parameters()),
         dtype=q.dtype,
         device=q.device.type,
+        real=real,
+        gates=gates,
     )
-    return BACKENDS[choose(case, backend)[0]](case, q, k, v, keep)
+    way = backend if isinstance(backend, Backend) else BACKENDS[choose(case, backend)[0]]
+    return way(case, q, k, v, keep)
 
 
-def _differentiated(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer) -> bool:
+def _differentiated(*tensors: Tensor | None) -> bool:
     if not torch.is_grad_enabled() or is_exporting():  # an exported graph is for inference
         return False
-    return any(x.requires_grad for x in (q, k, v, *bias.parameters(), *scorer.parameters()))
+    return any(x is not None and x.requires_grad for x in tensors)
+
+
+def _check_terms(q: Tensor, grid: Grid, pattern: Pattern, real: Tensor | None, gates: Tensor | None) -> None:
+    tokens = prod(grid.shape)
+    if real is not None and (real.dtype != torch.bool or real.shape != (len(q), tokens)):
+        raise UsageError(
+            f"real of shape {tuple(real.shape)} and type {real.dtype} for a batch of {len(q)} on a grid of {grid.shape}",
+            f"booleans of shape ({len(q)}, {tokens})",
+            "Say of every token of the grid whether it may be seen.",
+        )
+    terms = len(pattern.terms(grid))
+    if gates is not None and gates.shape != (terms, q.shape[1]):
+        raise UsageError(
+            f"gates of shape {tuple(gates.shape)} for {type(pattern).__name__} with {q.shape[1]} heads",
+            f"({terms}, {q.shape[1]}), one per term and head",
+            "Correct the gates.",
+        )
 
 
 def _check_tokens(q: Tensor, k: Tensor, v: Tensor, grid: Grid, prefix: int, keep: Tensor | None) -> None:

@@ -1,11 +1,13 @@
 """Multi-head self-attention on a grid."""
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from vitkit.attention.attend import attend
 from vitkit.attention.backends import BACKENDS
-from vitkit.attention.patterns import Full, Pattern
+from vitkit.attention.patterns import Axial, Full, Pattern
 from vitkit.attention.scorers import ScaledDotProduct, Scorer
 from vitkit.bias import Bias, NoBias
 from vitkit.errors import UsageError
@@ -84,6 +86,8 @@ class Attention(nn.Module, Recorded):
         self.q_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
         self.k_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
         self.proj = nn.Linear(dim, dim)
+        gates = pattern.gates if isinstance(pattern, Axial) else 0
+        self.gates = nn.Parameter(torch.ones(gates, num_heads)) if gates else None
         self.attn_drop = dropout
         self.proj_drop = nn.Dropout(dropout)
 
@@ -93,6 +97,7 @@ class Attention(nn.Module, Recorded):
         grid: Grid | None = None,
         prefix: int = 0,
         keep: Int[Tensor, "batch kept"] | None = None,
+        real: Bool[Tensor, "batch grid_tokens"] | None = None,
     ) -> Float[Tensor, "batch *tokens dim"]:
         """Attend.
 
@@ -101,13 +106,13 @@ class Attention(nn.Module, Recorded):
             grid: Where the tokens of a sequence stand.
             prefix: How many tokens precede the grid's.
             keep: Row-major indices of the grid tokens that are present, if some were removed.
+            real: Which of the grid's tokens may be seen, (batch, N), removed ones included; all if not given.
         """
         if grid is None:
             grid = Grid(tuple(x.shape[1:-1]))
-            return self(x.flatten(1, -2), grid).view(x.shape)
+            return self(x.flatten(1, -2), grid, real=real).view(x.shape)
         batch, tokens, dim = x.shape
-        heads = (self.num_heads, self.kv_heads, self.kv_heads)
-        q, k, v = self.qkv(x).view(batch, tokens, sum(heads), self.head_dim).transpose(1, 2).split(heads, dim=1)
+        q, k, v = self._project(x)
         x = attend(
             self.q_norm(q),
             self.k_norm(k),
@@ -118,7 +123,19 @@ class Attention(nn.Module, Recorded):
             scorer=self.scorer,
             prefix=prefix,
             keep=keep,
+            real=real,
+            gates=self.gates,
             dropout=self.attn_drop if self.training else 0.0,
             backend=self.backend,
         )
         return self.proj_drop(self.proj(x.transpose(1, 2).reshape(batch, tokens, dim)))
+
+    def _project(self, x: Float[Tensor, "batch tokens dim"]) -> tuple[Float[Tensor, "batch some_heads tokens head_dim"], ...]:
+        """Queries, keys and values."""
+        heads = (self.num_heads, self.kv_heads, self.kv_heads)
+        if isinstance(self.pattern, Axial):  # three tensors, of which the lines along an axis are views
+            widths = [count * self.head_dim for count in heads]
+            offsets = (None,) * 3 if self.qkv.bias is None else self.qkv.bias.split(widths)
+            parts = zip(self.qkv.weight.split(widths), offsets, strict=True)
+            return tuple(linear(x, weight, offset).unflatten(2, (-1, self.head_dim)).transpose(1, 2) for weight, offset in parts)
+        return self.qkv(x).unflatten(2, (sum(heads), self.head_dim)).transpose(1, 2).split(heads, dim=1)

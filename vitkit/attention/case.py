@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from torch import nn
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from vitkit.attention.patterns import Full, Pattern
 from vitkit.attention.scorers import ProductScorer, Scorer
@@ -14,7 +15,7 @@ from vitkit.grid import Grid
 
 @dataclass(frozen=True)
 class Case:
-    """One call of :func:`~vitkit.attention.attend`, without its tensors.
+    """One call of :func:`~vitkit.attention.attend`, without its queries, keys and values.
 
     Args:
         grid: Where the tokens stand.
@@ -30,6 +31,8 @@ class Case:
         gradients: Whether anything will be differentiated.
         dtype: Of queries, keys and values.
         device: Type of their device.
+        real: Grid tokens that may be seen, (batch, N); all if None.
+        gates: Factor on each term of the pattern per head, (terms, heads); 1 if None.
     """
 
     grid: Grid
@@ -45,6 +48,8 @@ class Case:
     gradients: bool = False
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
+    real: Bool[Tensor, "batch grid_tokens"] | None = None
+    gates: Float[Tensor, "terms heads"] | None = None
 
     @property
     def tokens(self) -> int:
@@ -65,7 +70,12 @@ class Case:
     @property
     def restricted(self) -> bool:
         """Whether not every token sees every token."""
-        return not isinstance(self.pattern, Full)
+        return not isinstance(self.pattern, Full) or self.real is not None
+
+    @property
+    def masks(self) -> int:
+        """How many masks of every pair there are: one for all samples, or one each."""
+        return self.batch if self.kept is not None or self.real is not None else 1
 
     @property
     def product(self) -> ProductScorer | None:
@@ -86,6 +96,16 @@ class Case:
     def scores(self) -> int:
         """Pairs of a query and a key in all heads and samples."""
         return self.batch * self.pairs
+
+    @property
+    def rows(self) -> int:
+        """Queries in all heads and samples."""
+        return self.batch * self.num_heads * self.tokens
+
+    @property
+    def lse(self) -> int:
+        """Bytes of a log-sum-exp of every query, if there will be a backward pass that asks for it."""
+        return self.rows * self.exact.itemsize if self.gradients else 0
 
     @property
     def pair_flops(self) -> int:

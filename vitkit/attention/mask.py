@@ -28,9 +28,11 @@ def allowed_of(
         UsageError: No query may see any key, or the pattern's mask is none of this grid.
     """
     allowed = case.pattern.allowed(case.grid)
-    if allowed is None:
+    if allowed is None and case.real is None:
         return None
     tokens = prod(case.grid.shape)
+    if allowed is None:
+        allowed = torch.ones(tokens, tokens, dtype=torch.bool)
     if allowed.dtype != torch.bool or allowed.shape != (tokens, tokens):
         raise UsageError(
             f"a mask of {tuple(allowed.shape)}, {allowed.dtype}, by {type(case.pattern).__name__} on a grid of {case.grid.shape}",
@@ -45,14 +47,18 @@ def allowed_of(
         )
     allowed = allowed.to(device)
     allowed = allowed[None] if keep is None else allowed[keep[:, :, None], keep[:, None, :]]
-    return pad(allowed[:, None], (case.prefix, 0, case.prefix, 0), value=True)
+    allowed = pad(allowed[:, None], (case.prefix, 0, case.prefix, 0), value=True)
+    if case.real is None:
+        return allowed
+    real = case.real if keep is None else case.real.gather(1, keep)
+    return allowed & pad(real[:, None, None], (case.prefix, 0), value=True)
 
 
 def average(
     scores: Float[Tensor, "batch heads queries keys"],
     v: Float[Tensor, "batch heads keys head_dim"],
     logits: Float[Tensor, "some heads queries keys"] | None,
-    allowed: Bool[Tensor, "some 1 queries keys"] | None,
+    allowed: Bool[Tensor, "masks 1 queries keys"] | None,
     dropout: float,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Values averaged with the softmax of the scores; zero for a query that may see nothing."""
@@ -66,13 +72,13 @@ def average(
     return blank(weights @ v, allowed)
 
 
-def refused(allowed: Bool[Tensor, "some 1 queries keys"]) -> Bool[Tensor, "some 1 queries keys"]:
+def refused(allowed: Bool[Tensor, "masks 1 queries keys"]) -> Bool[Tensor, "masks 1 queries keys"]:
     """What to fill with minus infinity: nothing in the row of a query that may see nothing, whose softmax has no value."""
     return ~allowed & allowed.any(-1, keepdim=True)
 
 
 def blank(
-    out: Float[Tensor, "batch heads queries head_dim"], allowed: Bool[Tensor, "some 1 queries keys"] | None
+    out: Float[Tensor, "batch heads queries head_dim"], allowed: Bool[Tensor, "masks 1 queries keys"] | None
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Zero where a query may see nothing."""
     return out if allowed is None else out.masked_fill(~allowed.any(-1, keepdim=True), 0)

@@ -5,7 +5,7 @@ from math import ceil, prod
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, pad
 
@@ -86,10 +86,23 @@ class PatchEmbed(nn.Module, Recorded):
             raise UsageError(f"a spacing of {len(pixel)} numbers, {pixel}", f"{self.ndim}, one per axis", "Give one per axis.")
         return Grid(shape, tuple(step * patch for step, patch in zip(pixel, self.patch_size, strict=True)))
 
+    def covered(self, real: Bool[Tensor, "batch *size"]) -> Bool[Tensor, "batch tokens"]:
+        """Which tokens hold at least one real pixel or voxel, in row-major order."""
+        grid = self.grid(tuple(real.shape[1:]))
+        return self._patches(pad(real[:, None], self._margins(grid, tuple(real.shape[1:]))), grid).flatten(2).any(-1)
+
     def forward(
-        self, x: Float[Tensor, "batch channels *size"], spacing: Sequence[float] | None = None
+        self,
+        x: Float[Tensor, "batch channels *size"],
+        spacing: Sequence[float] | None = None,
+        real: Bool[Tensor, "batch *size"] | None = None,
     ) -> tuple[Float[Tensor, "batch tokens dim"], Grid]:
         """Tokens in row-major order, and the grid they stand on.
+
+        Args:
+            x: Normalised images or volumes.
+            spacing: Distance between neighbouring pixels or voxels along each axis, in mm; one pixel if not given.
+            real: Which pixels or voxels are real; the others are as those that are added here. All if not given.
 
         Raises:
             UsageError: Other channels or axes than the embedding's; a size the patch does not divide, if that is an error.
@@ -102,25 +115,32 @@ class PatchEmbed(nn.Module, Recorded):
             )
         size = tuple(x.shape[2:])
         grid = self.grid(size, spacing)
-        missing = [count * patch - length for count, patch, length in zip(grid.shape, self.patch_size, size, strict=True)]
-        real = None
-        if any(missing):
-            if self.indivisible == "error":
-                raise UsageError(
-                    f"an input of size {size}, which the patch size {self.patch_size} does not divide",
-                    "a multiple of the patch size along each axis",
-                    'Resize the input, change patch_size, or set indivisible="pad".',
-                )
-            margins = [margin for length in reversed(missing) for margin in (0, length)]
+        margins = self._margins(grid, size)
+        if any(margins) and self.indivisible == "error":
+            raise UsageError(
+                f"an input of size {size}, which the patch size {self.patch_size} does not divide",
+                "a multiple of the patch size along each axis",
+                'Resize the input, change patch_size, or set indivisible="pad".',
+            )
+        if real is not None:
+            x = x.masked_fill(~real[:, None], 0)
+        counted = None
+        if self.norm != "none" and (any(margins) or real is not None):
+            ones = x.new_ones(1, *size, dtype=torch.bool) if real is None else real
+            counted = self._patches(pad(ones[:, None], margins), grid)
+        if any(margins):
             x = pad(x, margins)
-            if self.norm != "none":
-                real = self._patches(pad(x.new_ones(1, 1, *size), margins), grid).bool()
         patches = self._patches(x, grid)
         if self.norm != "none":
-            patches = self._normalise(patches, real)
+            patches = self._normalise(patches, counted)
         return linear(patches.flatten(2), self.proj.weight, self.proj.bias), grid
 
-    def _patches(self, x: Float[Tensor, "batch channels *size"], grid: Grid) -> Float[Tensor, "batch tokens channels pixels"]:
+    def _margins(self, grid: Grid, size: tuple[int, ...]) -> list[int]:
+        """What to add at the end of each axis, as :func:`torch.nn.functional.pad` takes it."""
+        missing = [count * patch - length for count, patch, length in zip(grid.shape, self.patch_size, size, strict=True)]
+        return [margin for length in reversed(missing) for margin in (0, length)]
+
+    def _patches(self, x: Shaped[Tensor, "batch channels *size"], grid: Grid) -> Shaped[Tensor, "batch tokens channels pixels"]:
         """Cut: (batch, N, channels, pixels of a patch)."""
         split = [length for pair in zip(grid.shape, self.patch_size, strict=True) for length in pair]
         x = x.reshape(*x.shape[:2], *split)
@@ -128,13 +148,13 @@ class PatchEmbed(nn.Module, Recorded):
         return x.permute(0, *tokens, 1, *pixels).reshape(x.shape[0], prod(grid.shape), x.shape[1], prod(self.patch_size))
 
     def _normalise(
-        self, patches: Float[Tensor, "batch tokens channels pixels"], real: Bool[Tensor, "1 tokens 1 pixels"] | None
+        self, patches: Float[Tensor, "batch tokens channels pixels"], real: Bool[Tensor, "#batch tokens 1 pixels"] | None
     ) -> Float[Tensor, "batch tokens channels pixels"]:
         over = (-2, -1) if self.norm == "patch" else (-1,)
         if real is None:
             return layer_norm(patches, [patches.shape[axis] for axis in over], eps=self.eps)
         weight = real.expand(-1, -1, patches.shape[2], -1).to(patches.dtype)
-        count = weight.sum(over, keepdim=True)
+        count = weight.sum(over, keepdim=True).clamp(min=1)
         mean = (patches * weight).sum(over, keepdim=True) / count
         centred = (patches - mean) * weight
         return centred * torch.rsqrt(centred.square().sum(over, keepdim=True) / count + self.eps)

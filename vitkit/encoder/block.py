@@ -1,8 +1,9 @@
 """One transformer block."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from timm.layers.drop import DropPath
 from timm.layers.layer_scale import LayerScale
 from timm.layers.mlp import Mlp
@@ -16,7 +17,7 @@ class Block(nn.Module):
     """Attention and an MLP, each with a residual connection.
 
     Args:
-        attention: The block's attention.
+        attentions: The block's attention; several follow each other, each with a residual connection of its own.
         dim: Width of the tokens.
         mlp_ratio: Hidden width of the MLP as a multiple of ``dim``.
         norm_order: ``"pre"`` is x + f(norm(x)); ``"post"`` is norm(x + f(x)), as in Vaswani et al. 2017.
@@ -28,7 +29,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        attention: Attention,
+        attentions: Sequence[Attention],
         dim: int,
         mlp_ratio: float,
         norm_order: Literal["pre", "post"],
@@ -40,19 +41,43 @@ class Block(nn.Module):
         super().__init__()
         self.pre = norm_order == "pre"
         self.norm1 = nn.LayerNorm(dim, eps=eps)
-        self.attn = attention
-        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
+        self.attn = attentions[0]
+        self.ls1 = _scale(dim, layer_scale)
+        self.further = nn.ModuleList(
+            nn.ModuleList([nn.LayerNorm(dim, eps=eps), attention, _scale(dim, layer_scale)]) for attention in attentions[1:]
+        )
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=dropout)
-        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
+        self.ls2 = _scale(dim, layer_scale)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
+    @property
+    def attentions(self) -> list[nn.Module]:
+        """The block's attentions in turn."""
+        return [attention for _, attention, _ in self._branches()]
+
+    def _branches(self) -> Iterator[Iterable[nn.Module]]:
+        """Norm, attention and scale of each."""
+        yield self.norm1, self.attn, self.ls1
+        yield from self.further  # type: ignore[misc]  # lists of three
+
     def forward(
-        self, x: Float[Tensor, "batch tokens dim"], grid: Grid, prefix: int = 0, keep: Int[Tensor, "batch kept"] | None = None
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        grid: Grid,
+        prefix: int = 0,
+        keep: Int[Tensor, "batch kept"] | None = None,
+        real: Bool[Tensor, "batch grid_tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
         """Encode a sequence of prefix tokens and patches; the arguments are those of :class:`~vitkit.attention.Attention`."""
         if self.pre:
-            x = x + self.drop_path(self.ls1(self.attn(self.norm1(x), grid, prefix, keep)))
+            for norm, attention, scale in self._branches():
+                x = x + self.drop_path(scale(attention(norm(x), grid, prefix, keep, real)))
             return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
-        x = self.norm1(x + self.drop_path(self.ls1(self.attn(x, grid, prefix, keep))))
+        for norm, attention, scale in self._branches():
+            x = norm(x + self.drop_path(scale(attention(x, grid, prefix, keep, real))))
         return self.norm2(x + self.drop_path(self.ls2(self.mlp(x))))
+
+
+def _scale(dim: int, initial: float | None) -> nn.Module:
+    return nn.Identity() if initial is None else LayerScale(dim, initial)

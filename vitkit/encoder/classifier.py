@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vitkit.encoder.encoder import Encoder
@@ -54,12 +54,13 @@ class Classifier(nn.Module, Recorded):
         images: Float[Tensor, "batch channels *size"],
         keep: Int[Tensor, "batch kept"] | None = None,
         spacing: Sequence[float] | None = None,
+        real: Bool[Tensor, "batch *size"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
-        """Logits for images with values in [0, 1]; ``keep`` and ``spacing`` are the encoder's.
+        """Logits for images with values in [0, 1]; ``keep``, ``spacing`` and ``real`` are the encoder's.
 
         ``spacing`` is that of the preprocess if not given.
         """
-        tokens = self.encoder(self.preprocess.normalise(images), self._spacing(spacing), keep)
+        tokens = self.encoder(self.preprocess.normalise(images), self._spacing(spacing), keep, real)
         return self.head(self.encoder.pool(tokens))
 
     def grid(self, size: Sequence[int], spacing: Sequence[float] | None = None) -> Grid:

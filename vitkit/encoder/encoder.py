@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -31,7 +31,8 @@ class Encoder(nn.Module, Recorded):
         num_heads: Attention heads per block.
         position: Absolute positions.
         bias: Relative position bias. Each block gets a copy of its own, with initial values drawn anew.
-        pattern: Who may see whom.
+        pattern: Who may see whom. A list names one per block, and is repeated until all blocks have one; a list inside it gives a
+            block several attentions in turn, each with a residual connection, as ``[[AlongAxis(0), AlongAxis(1)], Full()]``.
         mlp_ratio: Hidden width of the MLPs as a multiple of the width.
         qkv_bias: Whether queries, keys and values have an additive offset.
         class_token: Whether a learned class token precedes the patches.
@@ -63,7 +64,7 @@ class Encoder(nn.Module, Recorded):
         num_heads: int,
         position: Position = NoPosition(),
         bias: Bias = NoBias(),
-        pattern: Pattern = Full(),
+        pattern: Pattern | list[Pattern | list[Pattern]] = Full(),
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         class_token: bool = True,
@@ -98,13 +99,15 @@ class Encoder(nn.Module, Recorded):
         self.position = position
         self.prefix = nn.Parameter(torch.empty(1, int(class_token) + registers, dim))
         self.blocks = nn.ModuleList()
-        for index in range(depth):
-            own, way = deepcopy(bias), deepcopy(scorer)
-            own.reset_parameters()
-            way.reset_parameters()
-            attention = Attention(dim, num_heads, own, pattern, qkv_bias, dropout, way, kv_heads, qk_norm)
+        for index, patterns in enumerate(_per_block(pattern, depth)):
+            attentions = []
+            for one in patterns:
+                own, way = deepcopy(bias), deepcopy(scorer)
+                own.reset_parameters()
+                way.reset_parameters()
+                attentions.append(Attention(dim, num_heads, own, one, qkv_bias, dropout, way, kv_heads, qk_norm))
             path = drop_path * index / max(depth - 1, 1)
-            self.blocks.append(Block(attention, dim, mlp_ratio, norm_order, layer_scale, path, dropout, eps))
+            self.blocks.append(Block(attentions, dim, mlp_ratio, norm_order, layer_scale, path, dropout, eps))
         self.norm = nn.LayerNorm(dim, eps=eps) if norm_order == "pre" else nn.Identity()
         self._initialise()
 
@@ -123,6 +126,7 @@ class Encoder(nn.Module, Recorded):
         x: Float[Tensor, "batch channels *size"],
         spacing: Sequence[float] | None = None,
         keep: Int[Tensor, "batch kept"] | None = None,
+        real: Bool[Tensor, "batch *size"] | None = None,
     ) -> Tokens:
         """Encode.
 
@@ -131,29 +135,37 @@ class Encoder(nn.Module, Recorded):
             spacing: Distance between pixels or voxels along each axis, in mm; one pixel if not given.
             keep: Row-major indices of the grid tokens to encode, as many for every sample; the others are removed before the
                 blocks, as if they had never been there. All tokens if not given.
+            real: Which pixels or voxels are real, (batch, *size), where inputs of several sizes were padded to one; all if not
+                given. The others add nothing to a token and count in no patch's statistics. A token without a real one is seen by
+                none, and is not in the mean.
 
         Raises:
             UsageError: An input that the embedding refuses, or indices that are not on the grid.
         """
         # A deque of one: outside training no block's tokens outlive the next block.
-        [(last, grid)] = deque(self._states(x, spacing, keep), maxlen=1)
+        [(last, grid)] = deque(self._states(x, spacing, keep, real), maxlen=1)
         count = self.prefix.shape[1]
         last = self.norm(last)
-        return Tokens(last[:, :count], last[:, count:], grid, keep)
+        present = None if real is None else self.embed.covered(real)
+        if present is not None and keep is not None:
+            present = present.gather(1, keep)
+        return Tokens(last[:, :count], last[:, count:], grid, keep, present)
 
     def forward_intermediates(
         self,
         x: Float[Tensor, "batch channels *size"],
         spacing: Sequence[float] | None = None,
         keep: Int[Tensor, "batch kept"] | None = None,
+        real: Bool[Tensor, "batch *size"] | None = None,
     ) -> list[Float[Tensor, "batch tokens dim"]]:
         """What enters the first block, then what each block returns, prefix tokens first and before the last norm."""
-        return [state for state, _ in self._states(x, spacing, keep)]
+        return [state for state, _ in self._states(x, spacing, keep, real)]
 
     def _states(
-        self, x: Tensor, spacing: Sequence[float] | None, keep: Tensor | None
+        self, x: Tensor, spacing: Sequence[float] | None, keep: Tensor | None, real: Tensor | None
     ) -> Iterator[tuple[Float[Tensor, "batch tokens dim"], Grid]]:
-        tokens, grid = self.embed(x, spacing)
+        tokens, grid = self.embed(x, spacing, real)
+        seen = None if real is None else self.embed.covered(real)
         tokens = self.position(tokens, grid)
         if keep is not None:
             self._check_keep(keep, len(tokens), grid)
@@ -163,9 +175,9 @@ class Encoder(nn.Module, Recorded):
         yield tokens, grid
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, grid, count, keep, use_reentrant=False)
+                tokens = checkpoint(block, tokens, grid, count, keep, seen, use_reentrant=False)
             else:
-                tokens = block(tokens, grid, count, keep)
+                tokens = block(tokens, grid, count, keep, seen)
             yield tokens, grid
 
     def _check_keep(self, keep: Tensor, batch: int, grid: Grid) -> None:
@@ -192,4 +204,19 @@ class Encoder(nn.Module, Recorded):
             return tokens.prefix[:, 0]
         if not tokens.patches.shape[1]:
             raise UsageError("no patch to take the mean of", "at least one", 'Keep one, or use pool="token".')
-        return tokens.patches.mean(dim=1)
+        if tokens.real is None:
+            return tokens.patches.mean(dim=1)
+        weight = tokens.real[..., None].to(tokens.patches.dtype)
+        return (tokens.patches * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+
+
+def _per_block(pattern: Pattern | list[Pattern | list[Pattern]], depth: int) -> list[list[Pattern]]:
+    """The patterns of each block."""
+    given = pattern if isinstance(pattern, list) else [pattern]
+    if not given or depth % len(given) or not all(isinstance(one, Pattern) or one for one in given):
+        raise UsageError(
+            f"{len(given)} patterns for {depth} blocks",
+            "a number that divides the blocks, so that the list can be repeated, and none of them empty",
+            "Give one pattern, or one for every block.",
+        )
+    return [one if isinstance(one, list) else [one] for one in given] * (depth // len(given))

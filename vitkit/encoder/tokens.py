@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitkit.errors import UsageError
@@ -18,12 +18,14 @@ class Tokens:
         patches: Tokens of the grid in row-major order, or those of them that were kept: (batch, N, dim).
         grid: The whole grid.
         keep: Row-major indices of the patches that are present, (batch, N); None if all are.
+        real: Which of the patches hold a real pixel or voxel and not padding alone, (batch, N); None if all do.
     """
 
     prefix: Float[Tensor, "batch prefix dim"]
     patches: Float[Tensor, "batch tokens dim"]
     grid: Grid
     keep: Int[Tensor, "batch tokens"] | None = None
+    real: Bool[Tensor, "batch tokens"] | None = None
 
     def spatial(self) -> Float[Tensor, "batch dim *grid"]:
         """The patches as a map, channels first.

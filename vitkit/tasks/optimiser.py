@@ -15,7 +15,7 @@ def parameter_groups(model: Classifier, lr: float, weight_decay: float, layer_de
     """Parameter groups for an optimiser.
 
     Weight decay falls on matrices alone: not on anything one-dimensional (norms, offsets, scales), and not on relative position
-    biases, absolute positions, class and register tokens, for which zero means nothing.
+    biases, absolute positions, class and register tokens, and the gates of axes, for which zero means nothing.
 
     The learning rate of depth d is ``lr * layer_decay ** (depth + 1 - d)``: the embedding, its positions and the prefix tokens
     are at depth 0, block i (from 0) at i + 1, and the last norm and the head at depth + 1.
@@ -46,7 +46,8 @@ def _undecayed(model: nn.Module) -> set[str]:
     """Names of the matrices that mean nothing at zero."""
     owners = (name for name, module in model.named_modules() if isinstance(module, Bias | Position))
     inside = {f"{owner}.{name}" for owner in owners for name, _ in model.get_submodule(owner).named_parameters()}
-    return inside | {"encoder.prefix"}
+    gates = {name for name, _ in model.named_parameters() if name.endswith(".gates")}
+    return inside | gates | {"encoder.prefix"}
 
 
 def _depth(name: str, last: int) -> int:

@@ -16,10 +16,14 @@ class Cost:
     Args:
         memory: Largest temporary tensors that it holds at once, in bytes, beyond the inputs, the output and their gradients.
         flops: Floating-point operations of products, forward and, with gradients, backward.
+        kept: How many bytes of ``memory`` stay from the forward pass to the backward pass.
+        copies: Bytes that stay beside ``memory``: copies of tokens in another layout, log-sum-exps.
     """
 
     memory: int
     flops: int
+    kept: int = 0
+    copies: int = 0
 
     def __str__(self) -> str:
         return f"{self.memory / 2**20:,.1f} MiB, {self.flops / 1e9:,.2f} GFLOP"
@@ -30,6 +34,8 @@ class Backend(ABC):
 
     name: str
     summary: str
+    composite = False
+    """Whether it computes a pattern of several terms."""
 
     @abstractmethod
     def serves(self, case: Case) -> str | None:

@@ -31,10 +31,16 @@ class Chunked(Backend):
         chunk = self.rows(case) * case.scores // max(case.tokens, 1)
         samples = 1 if case.kept is None else case.batch
         bias = case.pairs * samples * (2 if case.bias_learns else 1) if case.biased else 0
-        allowed = samples * case.tokens**2 if case.restricted else 0
+        allowed = case.masks * case.tokens**2 if case.restricted else 0
         once = case.pair_flops + case.flops(1)
         held = (3 if case.gradients else 2) * chunk
-        return Cost((held + bias) * case.exact.itemsize + allowed, once * 4 if case.gradients else once)
+        memory = (held + bias) * case.exact.itemsize + allowed
+        if not case.gradients:
+            return Cost(memory, once)
+        # Every chunk gives keys and values a gradient of their own, which is added to what there is.
+        memory += 2 * case.rows * case.head_dim * case.exact.itemsize
+        laid_out = case.pairs * samples * case.exact.itemsize if case.biased else 0
+        return Cost(memory, once * 4, kept=laid_out + allowed)
 
     @staticmethod
     def rows(case: Case) -> int:

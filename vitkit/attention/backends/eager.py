@@ -23,7 +23,14 @@ class Eager(Backend):
         copies = 3 if case.gradients else 2
         shared = case.pairs * (2 if case.bias_learns else 1) if case.biased else 0
         once = case.pair_flops + case.flops(1)
-        return Cost((copies * case.scores + shared) * case.exact.itemsize, once * 3 if case.gradients else once)
+        copies += 2 if case.dropout else 0  # which of them are dropped, and what is left of them
+        memory = (copies * case.scores + shared) * case.exact.itemsize
+        if not case.gradients:
+            return Cost(memory, once)
+        # Tokens in another layout take the place of those that they are copies of, unless these are of half precision.
+        wider = 3 * case.rows * case.head_dim * case.exact.itemsize if case.exact != case.dtype else 0
+        weights = (3 if case.dropout else 1) * case.scores * case.exact.itemsize
+        return Cost(memory, once * 3, kept=weights, copies=wider)
 
     def __call__(  # noqa: D102
         self,

@@ -30,6 +30,8 @@ class Features(Backend):
             return "there is no bias"
         if case.bias.rank is None:
             return f"{type(case.bias).__name__} is no dot product of a few features"
+        if case.real is not None:
+            return "it sees every pair, and some tokens may not be seen"
         if case.restricted:
             return f"it sees every pair, and {type(case.pattern).__name__} does not"
         if case.device == "cpu" and case.dropout:
@@ -44,7 +46,12 @@ class Features(Backend):
         width = self._width(case)
         longer = case.batch * case.num_heads * case.tokens * width * case.dtype.itemsize
         products = 7 if case.gradients else 2
-        return Cost(longer * (6 if case.gradients else 3), case.flops(products) * width // case.head_dim)
+        flops = case.flops(products) * width // case.head_dim
+        if not case.gradients:
+            return Cost(3 * longer, flops)
+        # They take the place of those that they are copies of.
+        added = longer - case.rows * case.head_dim * case.dtype.itemsize
+        return Cost(6 * longer, flops, kept=3 * added, copies=longer + case.lse)
 
     @staticmethod
     def _width(case: Case) -> int:

@@ -27,6 +27,8 @@ class Flex(Backend):
             return f"{type(case.scorer).__name__} scores are no dot product"
         if not _by_pairs(case.pattern):
             return f"{type(case.pattern).__name__} is no sparse pattern"
+        if case.real is not None:
+            return "some tokens may not be seen"
         if case.kept is not None:
             return "tokens were removed, so a place in the sequence is none on the grid"
         if case.dropout:
@@ -64,7 +66,7 @@ class Flex(Backend):
         laid_out = case.biased and not case.bias.stationary
         bias = case.num_heads * len(case.grid) ** 2 * (2 if case.bias_learns else 1) if laid_out else 0
         once = 2 * case.batch * case.num_heads * pairs * case.head_dim
-        return Cost(tiles + (rows + bias) * case.exact.itemsize, once * (7 if case.gradients else 2))
+        return Cost(tiles + (rows + bias) * case.exact.itemsize, once * (7 if case.gradients else 2), kept=case.lse)
 
     def __call__(  # noqa: D102
         self,

@@ -27,10 +27,13 @@ class Fused(Backend):
 
     def cost(self, case: Case) -> Cost:  # noqa: D102
         once = case.pairs
-        samples = 1 if case.kept is None else case.batch
+        samples = case.masks
         biased = once * samples * case.dtype.itemsize * (1 + case.restricted + case.bias_learns) if case.biased else 0
         alone = once // case.num_heads * samples * case.dtype.itemsize if case.restricted else 0
-        return Cost(biased + alone, case.flops(7 if case.gradients else 2))
+        if not case.gradients:
+            return Cost(biased + alone, case.flops(2))
+        mask = once * samples * case.dtype.itemsize if case.biased else alone
+        return Cost(biased + alone, case.flops(7), kept=mask, copies=case.lse)
 
     def __call__(  # noqa: D102
         self,

@@ -21,6 +21,8 @@ class Gathered(Backend):
             return f"{type(case.scorer).__name__} scores are no dot product"
         if not isinstance(case.pattern, SparsePattern):
             return f"{type(case.pattern).__name__} is no sparse pattern"
+        if case.real is not None:
+            return "some tokens may not be seen"
         if case.kept is not None:
             return "tokens were removed, so blocks have holes"
         if case.dropout:
@@ -35,7 +37,12 @@ class Gathered(Backend):
         once = 2 * case.batch * case.num_heads * (pairs + around) * case.head_dim
         tile = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
         bias = case.num_heads * len(case.grid) ** 2 if case.biased and not case.bias.stationary else 0
-        return Cost((3 * tile + bias) * case.exact.itemsize, once * (7 if case.gradients else 2))
+        memory = (3 * tile + bias) * case.exact.itemsize
+        # Queries, keys, values and outputs are laid head by head; in the backward pass the gradient in place of the outputs.
+        out = case.rows * case.head_dim * case.exact.itemsize
+        if not case.gradients:
+            return Cost(memory + 4 * out, 2 * once)
+        return Cost(memory + 4 * out, 7 * once, copies=out + case.lse)
 
     def __call__(  # noqa: D102
         self,

@@ -25,6 +25,8 @@ class Streamed(Backend):
             return "there is no bias"
         if not case.bias.stationary:
             return f"{type(case.bias).__name__} depends on more than the displacement"
+        if case.real is not None:
+            return "it sees every pair, and some tokens may not be seen"
         if case.restricted:
             return f"it sees every pair, and {type(case.pattern).__name__} does not"
         if case.kept is not None:
@@ -40,7 +42,11 @@ class Streamed(Backend):
         memory = max(min(FORWARD_ELEMENTS, row * case.tokens), row)
         if case.gradients:
             memory = max(memory, 3 * max(min(BACKWARD_ELEMENTS, case.batch * case.tokens**2), case.batch * case.tokens))
-        return Cost(memory * case.exact.itemsize, case.flops(7 if case.gradients else 2))
+        if not case.gradients:
+            return Cost(memory * case.exact.itemsize, case.flops(2))
+        # Queries and outputs head by head.
+        copies = 2 * case.rows * case.head_dim * case.dtype.itemsize + case.lse
+        return Cost(memory * case.exact.itemsize, case.flops(7), copies=copies)
 
     def __call__(  # noqa: D102
         self,

@@ -19,9 +19,16 @@ class Pattern(Recorded, ABC):
     and says it pair by pair, with the blocks of tokens in which all of them are found.
     """
 
+    composite = False
+    """Whether it is a sum of several attentions, each with a softmax of its own, which :meth:`terms` names."""
+
     @abstractmethod
     def allowed(self, grid: Grid) -> Bool[Tensor, "tokens tokens"] | None:
         """True where the query (row) may see the key (column); None if everything is allowed."""
+
+    def terms(self, grid: Grid) -> list["Pattern"]:
+        """The patterns whose attentions are added; by default this one alone."""
+        return [self]
 
     def sees(self, grid: Grid, query: Int[Tensor, "*#pairs"], key: Int[Tensor, "*#pairs"]) -> Bool[Tensor, "*#pairs"]:
         """The same for single pairs, given as row-major indices of grid tokens that broadcast."""

@@ -1,0 +1,89 @@
+"""Attention along each axis on views of the tokens."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vitkit.attention.axial import CPU_BACKWARD, CPU_FORWARD, DEVICE_ELEMENTS, axial_attention
+from vitkit.attention.backends.backend import Backend, Cost
+from vitkit.attention.case import Case
+from vitkit.attention.patterns import Axial
+from vitkit.bias import Bias
+from vitkit.exporting import is_exporting
+from vitkit.grid import Grid
+
+
+class AxialViews(Backend):
+    """:func:`~vitkit.attention.axial.axial_attention`: time and memory grow with the sum of the axes' lengths."""
+
+    name = "axial"
+    summary = "each axis as a view of the tokens, with all gradients added into the same three tensors"
+    composite = True
+
+    def serves(self, case: Case) -> str | None:  # noqa: D102
+        if case.product is None:
+            return f"{type(case.scorer).__name__} scores are no dot product"
+        if not isinstance(case.pattern, Axial):
+            return f"{type(case.pattern).__name__} is not axial"
+        if case.biased and not case.bias.stationary:
+            return f"{type(case.bias).__name__} depends on more than the displacement"
+        if case.prefix:
+            return "prefix tokens stand on no line"
+        if case.kept is not None:
+            return "tokens were removed, so lines have holes"
+        if case.dropout:
+            return "it has no dropout"
+        if is_exporting():
+            return "an exported graph cannot be cut into tiles of a size yet unknown"
+        if any(length % part for length, part in zip(case.grid.shape, case.pattern.lengths(case.grid), strict=True)):
+            return "a window that does not divide its axis leaves lines of several lengths"
+        return None
+
+    def cost(self, case: Case) -> Cost:  # noqa: D102
+        assert isinstance(case.pattern, Axial)
+        lengths = case.pattern.lengths(case.grid)
+        rows = case.batch * case.num_heads * case.tokens
+        flops = 2 * rows * sum(lengths) * case.head_dim
+        if case.device != "cpu":
+            tile = 3 * min(DEVICE_ELEMENTS, rows * max(*lengths, case.head_dim))
+        else:
+            forward = min(CPU_FORWARD, rows * case.head_dim) + (
+                rows * max(lengths) // case.num_heads if case.real is not None else 0
+            )
+            tile = max(forward, 10 * CPU_BACKWARD if case.gradients else 0)
+        bias = case.num_heads * sum(length**2 for length in lengths) if case.biased else 0
+        sums = rows * len(lengths) if case.gradients else 0
+        return Cost((tile + bias + sums) * case.exact.itemsize, flops * (7 if case.gradients else 2))
+
+    def __call__(  # noqa: D102
+        self,
+        case: Case,
+        q: Float[Tensor, "batch heads tokens head_dim"],
+        k: Float[Tensor, "batch heads tokens head_dim"],
+        v: Float[Tensor, "batch heads tokens head_dim"],
+        keep: Int[Tensor, "batch kept"] | None,
+    ) -> Float[Tensor, "batch heads tokens head_dim"]:
+        assert case.product is not None
+        assert isinstance(case.pattern, Axial)
+        lengths = case.pattern.lengths(case.grid)
+        queries, keys = case.product.project(q.to(case.exact), k.to(case.exact))
+        biases = [_logits(case.bias, case.grid, axis, length) for axis, length in enumerate(lengths)]
+        if not case.bias_learns:
+            biases = [None if bias is None else bias.detach() for bias in biases]
+        out = axial_attention(
+            queries.to(q.dtype).transpose(1, 2),
+            keys.to(q.dtype).transpose(1, 2),
+            v.transpose(1, 2),
+            case.grid.shape,
+            lengths,
+            biases,
+            case.gates,
+            case.real,
+            case.product.scale(q.shape[-1]),
+        )
+        return out.transpose(1, 2)
+
+
+def _logits(bias: Bias, grid: Grid, axis: int, length: int) -> Float[Tensor, "heads length length"] | None:
+    """Logits along an axis between as many neighbours."""
+    logits = bias.axis(grid, axis)
+    return None if logits is None else logits[:, :length, :length]
