@@ -9,6 +9,9 @@ TRAINING = {
 OTHERS = {
     "evaluate": "run a robustness suite over any model, and write a report",
     "report": "draw the report of a finished evaluation again",
+    "inspect-data": "say what a set of scans is like, and what is wrong with which of them",
+    "make-phantoms": "write a small data set of generated scans",
+    "plan": "say what a training takes, in memory and time, before it runs",
     "explain": "say which backend computes a config's attention, and why",
     "ls": "list suites, backbones, biases, densities, scorers, patterns, datasets",
 }

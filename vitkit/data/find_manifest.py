@@ -10,7 +10,7 @@ from vitkit.errors import UsageError
 
 
 def find_manifest(
-    root: Path, manifest: str | None = None, label: str | None = None, classes: list[str] | None = None
+    root: Path, manifest: str | None = None, label: str | None = None, classes: list[str] | None = None, check: bool = True
 ) -> Manifest:
     """The scans at a path, in whichever form they are described.
 
@@ -22,6 +22,7 @@ def find_manifest(
         manifest: File of the manifest, relative to ``root`` or not; looked for if not given.
         label: Column of the classes; ``label`` if not given.
         classes: Names of the classes of class folders.
+        check: Whether its files are looked for, and its patients' splits compared.
 
     Raises:
         UsageError: Nothing of the kind is there; the message says what was looked for.
@@ -34,7 +35,8 @@ def find_manifest(
     if not root.is_dir():
         raise UsageError(f"data.root {root} does not exist", "a folder of scans, or their manifest", "Correct data.root.")
     found = _given(root, manifest, label) if manifest is not None else _looked_for(root, label, classes)
-    check_files(found)
+    if check:
+        check_files(found)
     return found
 
 

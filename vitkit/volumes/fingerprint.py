@@ -57,7 +57,7 @@ class Fingerprint:
     problems: tuple[Problem, ...]
 
     def summary(self) -> Iterator[tuple[str, str]]:
-        """Each property with its value or range over the scans that can be read."""
+        """Each property with its value over the scans that can be read, or its smallest … median … largest one."""
         yield "scans that can be read", str(len(self.records))
         if not self.records:
             return
@@ -75,7 +75,7 @@ class Fingerprint:
             yield "labels in masks", _counted(str(label) for record in self.records for label in record.labels)
         yield "a spacing to start from", f"[{', '.join(f'{step:.3g}' for step in np.median(spacings, axis=0))}]"
         covered = np.ceil(np.percentile(sizes * spacings / np.median(spacings, axis=0), 95, axis=0))
-        yield "95 % of the scans fit, at it, into", f"[{', '.join(f'{length:.0f}' for length in covered)}] voxels"
+        yield "and the size that 95 % fit into", f"[{', '.join(f'{length:.0f}' for length in covered)}]"
 
 
 def fingerprint(scans: Iterable[tuple[Path, Path | None]]) -> Fingerprint:
@@ -110,7 +110,7 @@ def _record(path: Path, volume: Volume) -> Record:
     return Record(path, None, turned.size, turned.spacing, volume.orientation, dtype, (low, middle, high))
 
 
-def _range(values: Sequence[float]) -> str:
+def _range(values: Sequence[float] | np.ndarray) -> str:
     low, middle, high = np.percentile(values, [0, 50, 100])
     return f"{low:.5g}" if low == high else f"{low:.5g} … {middle:.5g} … {high:.5g}"
 

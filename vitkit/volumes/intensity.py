@@ -68,7 +68,7 @@ class Percentile(Intensity):
         UsageError: Percentiles outside [0, 100], or not in this order.
 
     >>> scan = Volume(torch.arange(101.0).view(1, 101, 1, 1), np.eye(4), "mri.nii")
-    >>> scaled = Percentile(10, 90)(scan).data.flatten()
+    >>> scaled = Percentile(10.0, 90.0)(scan).data.flatten()
     >>> scaled[[0, 10, 50, 90, 100]].tolist()
     [0.0, 0.0, 0.5, 1.0, 1.0]
     """
@@ -96,7 +96,7 @@ class Percentile(Intensity):
                 raise DataError(
                     f"{volume.source}: both percentiles {self.lower:g} and {self.upper:g} of its intensities are {low:g}",
                     "two different ones",
-                    "Choose percentiles further apart, such as Percentile(0, 100), or a Window.",
+                    "Choose percentiles further apart, such as Percentile(0.0, 100.0), or a Window.",
                 )
             out[channel] = ((values.double() - low) / (high - low)).clamp(0, 1)
         return replace(volume, data=out)

@@ -29,26 +29,7 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
     """
     # Imported here, because reading scans needs no figures.
     import matplotlib as mpl
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    def draw(axes: Axes, values: np.ndarray, mask: np.ndarray | None, plane: str, spacing: tuple[float, ...]) -> None:
-        across, up = PLANES[plane]
-        width, height = values.shape[0] * spacing[across], values.shape[1] * spacing[up]
-        axes.imshow(values.T, cmap="gray", vmin=0, vmax=1, origin="lower", extent=(0, width, 0, height), interpolation="nearest")
-        if mask is not None and mask.any() and not mask.all():
-            where = [(np.arange(length) + 0.5) * spacing[axis] for length, axis in zip(mask.shape, (across, up), strict=True)]
-            if min(mask.shape) > 1:
-                axes.contour(*where, mask.T.astype(float), levels=[0.5], colors="#ff8c3a", linewidths=1)
-        style: dict[str, Any] = {"color": "#ffd24a", "fontsize": 9, "weight": "bold", "ha": "center", "va": "center"}
-        for end, at in enumerate((0.05, 0.95)):
-            axes.text(at, 0.5, LETTERS[across][end], transform=axes.transAxes, **style)
-            axes.text(0.5, at, LETTERS[up][end], transform=axes.transAxes, **style)
-        length = max((length for length in _LENGTHS if length <= width / 3), default=width / 3)
-        begin, base = width * 0.96 - length, height * 0.1
-        axes.plot([begin, begin + length], [base, base], color="white", linewidth=2, solid_capstyle="butt")
-        axes.text(begin + length / 2, base + height * 0.02, f"{length:g} mm", color="white", fontsize=8, ha="center", va="bottom")
-        axes.set_axis_off()
 
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -63,7 +44,7 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
             for column, (plane, (across, up)) in enumerate(PLANES.items()):
                 axes = figure.add_subplot(len(scans), 3, 1 + 3 * row + column)
                 cut = tuple(slice(None) if axis in (across, up) else middle[axis] for axis in range(3))
-                draw(axes, grey[cut], inside[cut] if inside is not None else None, plane, volume.spacing)
+                _draw(axes, grey[cut], inside[cut] if inside is not None else None, plane, volume.spacing)
                 if column == 0:
                     name = "".join(sign for sign in Path(volume.source).name if sign.isprintable())
                     size = " × ".join(map(str, volume.size))
@@ -73,11 +54,35 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
             figure.savefig(temporary, format="png", facecolor="white", metadata={"Software": None})
 
 
+def _draw(axes: Any, values: np.ndarray, mask: np.ndarray | None, plane: str, spacing: tuple[float, ...]) -> None:
+    from matplotlib.patheffects import withStroke
+
+    across, up = PLANES[plane]
+    width, height = values.shape[0] * spacing[across], values.shape[1] * spacing[up]
+    axes.imshow(values.T, cmap="gray", vmin=0, vmax=1, origin="lower", extent=(0, width, 0, height), interpolation="nearest")
+    if mask is not None and mask.any() and not mask.all():
+        where = [(np.arange(length) + 0.5) * spacing[axis] for length, axis in zip(mask.shape, (across, up), strict=True)]
+        if min(mask.shape) > 1:
+            axes.contour(*where, mask.T.astype(float), levels=[0.5], colors="#ff8c3a", linewidths=1)
+    style: dict[str, Any] = {"color": "#ffd24a", "fontsize": 9, "weight": "bold", "ha": "center", "va": "center"}
+    rim: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground="black")]}  # to be read on white, too
+    for end, at in enumerate((0.05, 0.95)):
+        axes.text(at, 0.5, LETTERS[across][end], transform=axes.transAxes, **style, **rim)
+        axes.text(0.5, at, LETTERS[up][end], transform=axes.transAxes, **style, **rim)
+    length = max((length for length in _LENGTHS if length <= width / 3), default=width / 3)
+    begin, base = width * 0.96 - length, height * 0.1
+    axes.plot([begin, begin + length], [base, base], color="white", linewidth=2, solid_capstyle="butt", **rim)
+    axes.text(
+        begin + length / 2, base + height * 0.02, f"{length:g} mm", color="white", fontsize=8, ha="center", va="bottom", **rim
+    )
+    axes.set_axis_off()
+
+
 def _grey(volume: Volume) -> np.ndarray:
     try:
         return Percentile()(volume).data[0].numpy()
     except DataError:
-        return Percentile(0, 100)(volume).data[0].numpy()
+        return Percentile(0.0, 100.0)(volume).data[0].numpy()
 
 
 def _middle(volume: Volume, mask: np.ndarray | None) -> list[int]:

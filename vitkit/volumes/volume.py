@@ -65,10 +65,13 @@ class Volume:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distance between neighbouring voxels along each axis, in mm, to the 32-bit precision that a header has."""
-        norms = np.linalg.norm(self.affine[:3, :3], axis=0)
-        first, second, third = (float(str(np.float32(norm))) for norm in norms)
+        """Distance between neighbouring voxels along each axis, in mm, to six digits, as a header's 32-bit floats hold it."""
+        first, second, third = map(_six_digits, self._steps())
         return first, second, third
+
+    def _steps(self) -> list[float]:
+        """Lengths of the affine's columns. By way of 32 bits, so that the last of 64 bits decides about no voxel."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0).astype(np.float32).tolist()
 
     @property
     def orientation(self) -> str:
@@ -119,9 +122,9 @@ class Volume:
         data, step = self.data, np.eye(4)
         # The axis that shrinks most comes first, so that the others have less to do.
         for axis in sorted(range(3), key=lambda axis: self.spacing[axis] / spacing[axis]):
-            if spacing[axis] == self.spacing[axis]:
+            if _six_digits(spacing[axis]) == self.spacing[axis]:
                 continue
-            ratio, length = spacing[axis] / self.spacing[axis], self.size[axis]
+            ratio, length = spacing[axis] / self._steps()[axis], self.size[axis]
             count = max(1, round(length / ratio))
             data = resample_axis(data, 1 + axis, count, ratio, interpolation)
             step[axis, axis] = ratio
@@ -157,6 +160,10 @@ class Volume:
         step = np.eye(4)
         step[:3, 3] = start
         return replace(self, data=data, affine=self.affine @ step), real
+
+
+def _six_digits(length: float) -> float:
+    return float(f"{length:.6g}")
 
 
 def placed(
