@@ -53,6 +53,12 @@ def _asks(arguments: list[str]) -> bool:
     return any(word.partition("=")[0] in ("-h", "--help", "--print_config") or word.endswith(".help") for word in arguments)
 
 
+def _require_memory(task: ClassificationTask, batch_size: int, trainer: L.Trainer) -> None:
+    from vitkit.cli.memory import require_memory  # it inherits from what is here
+
+    require_memory(task, batch_size, trainer)
+
+
 class TrainingCLI(LightningCLI):
     """Lightning's command line for one command, with vitkit's defaults.
 
@@ -230,6 +236,7 @@ class TrainingCLI(LightningCLI):
             self.model.data_config = self.config_dump["data"]
             self.model.overrides = self.overrides
             path = None if self.recalled is None else self.recalled.path
+            _require_memory(self.model, self.datamodule.batch_size, self.trainer)
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=path)
             self._report()
             return
