@@ -14,6 +14,8 @@ from torch import Tensor
 
 from vitkit.attention import (
     Additive,
+    AlongAxis,
+    Axial,
     Bilinear,
     Cosine,
     Dilated,
@@ -168,6 +170,9 @@ PATTERNS: dict[str, Pattern] = {
     "neighbourhood": Neighbourhood(2),
     "neighbourhood-dilated": Neighbourhood(2, dilation=2),
     "global": Global(tokens=[[2, 2], [8, 9]]),
+    "along-axis": AlongAxis(1),
+    "axial": Axial(),
+    "axial-window": Axial(window=4),
     "union": Union([Window(4), Neighbourhood(2), Global(tokens=[[2, 2], [8, 9]])]),
 }
 

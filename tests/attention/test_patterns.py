@@ -229,14 +229,22 @@ def test_the_layers_of_an_attention_may_share_a_pattern():
     assert attention(torch.randn(1, 4, 4, 16)).shape == (1, 4, 4, 16)
 
 
+def flatten(pattern):
+    for one in pattern if isinstance(pattern, list) else [pattern]:
+        yield from flatten(one) if isinstance(one, list) else [one]
+
+
 def test_each_pattern_has_a_config():
     folder = Path(__file__).parents[2] / "configs" / "image"
     configs = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.glob("pattern_*.yaml")}
     made = {name: build(config["model"]["encoder"]["init_args"]["pattern"]) for name, config in configs.items()}
-    assert {type(pattern) for pattern in made.values()} == {Window, Dilated, Neighbourhood, Global, Union}
-    for name, pattern in made.items():
+    flat = {name: list(flatten(pattern)) for name, pattern in made.items()}
+    assert {type(one) for pattern in flat.values() for one in pattern} == {
+        AlongAxis, Axial, Window, Dilated, Neighbourhood, Global, Union,
+    }  # fmt: skip
+    for name, pattern in flat.items():
         assert configs[name]["name"] == name
-        assert not mask(pattern, (4, 4)).all()
+        assert not any(mask(one, (4, 4)).all() for one in pattern)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -1,8 +1,8 @@
 """Axial attention on tensors as they lie, in time and memory that grow with N(L₁ + ... + Lₙ).
 
 Queries, keys and values are three tensors of tokens, (batch, N, heads, head_dim). The lines along an axis are then a view of
-each: what precedes the axis joins the batch, what follows it the heads, and nothing is permuted. On the CPU the forward pass is torch's
-fused kernel on such views. The backward pass finds the probabilities again from the log-sum-exp, as in FlashAttention
+each: what precedes the axis joins the batch, what follows it the heads, and nothing is permuted. On the CPU the forward pass is
+torch's fused kernel on such views. The backward pass finds the probabilities again from the log-sum-exp, as in FlashAttention
 (Dao et al. 2022, algorithm 4), in plain batched products on tiles that a core's cache holds, and adds each axis's gradients into
 the same three tensors. A bias per axis is L² numbers per head, repeated for a tile; its gradient is summed over all lines.
 """
@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
-CPU_FORWARD, CPU_BACKWARD = 2**24, 2**17
-"""Numbers that a tile holds per tensor: with the fused kernel all there is, with plain products half a MiB of float32."""
+CPU_FORWARD, CPU_BACKWARD = 2**24, 2**18
+"""Numbers that a tile holds per tensor: with the fused kernel all there is, with plain products a MiB of float32."""
 DEVICE_ELEMENTS = 2**25
 """The same on another device, which is to be kept busy: 128 MiB."""
 MOST_PROBLEMS = 2**16 - 1
@@ -133,7 +133,7 @@ class _Axial(torch.autograd.Function):
                 if gates is not None:
                     out = out * gates[axis, :, None].to(out.dtype)
                 lse[tile] = lse_of.transpose(1, 2).reshape(lse[tile].shape)
-                into[tile] = out if not axis else into[tile].add_(out)
+                _put(out, into[tile], axis)
             sums.append(lse)
         ctx.save_for_backward(q, k, v, gates, real, *sums, *biases)
         ctx.shape, ctx.lengths, ctx.scale = shape, lengths, scale
@@ -182,8 +182,7 @@ class _Axial(torch.autograd.Function):
                 grad_k = torch.bmm(scores.transpose(1, 2), own).mul_(scale)
                 for where, found in zip(into, (grad_q, grad_k, grad_v), strict=True):
                     there = where[tile]
-                    found = _back(found.view(there.shape[0], -1, length, found.shape[-1]), there)
-                    where[tile] = found if not axis else there.add_(found)
+                    _put(_back(found.view(there.shape[0], -1, length, found.shape[-1]), there), there, axis)
         return *(x.to(q.dtype) for x in grads), None, None, grad_gates, None, None, *grad_biases
 
 
@@ -233,6 +232,14 @@ def _flat(
 ) -> Float[Tensor, "problems length head_dim"]:
     """A copy in one batch, as products of many small matrices want it."""
     return _problems(x).to(dtype).reshape(-1, x.shape[1], x.shape[4])
+
+
+def _put(found: Float[Tensor, "*shape"], into: Float[Tensor, "*shape"], axis: int) -> None:
+    """What the first axis finds, and what every other adds to it."""
+    if axis:
+        into.add_(found)
+    else:
+        into.copy_(found)
 
 
 def _keys(seen: Bool[Tensor, "before length after"], heads: int) -> Bool[Tensor, "before problems length"]:

@@ -45,6 +45,7 @@ def _explain(trees: list[dict[str, Any]], overrides: list[str], arguments: Any, 
 
     from vitkit.attention import Attention, explain
     from vitkit.cli.reasons import explain as reason_of
+    from vitkit.encoder import Block
     from vitkit.tasks import ClassificationTask
 
     parser = ArgumentParser(exit_on_error=False)
@@ -65,14 +66,18 @@ def _explain(trees: list[dict[str, Any]], overrides: list[str], arguments: Any, 
     tokens = " × ".join(map(str, grid.shape))
     what = "without gradients" if arguments.inference else "a training step"
     yield f"{batch} samples of {prefix} prefix tokens and {tokens} patches, {arguments.dtype} on {arguments.device}, {what}"
-    said: dict[str, list[int]] = {}
+    said: dict[str, list[str]] = {}
+    dtype = getattr(torch, arguments.dtype)
     for index, block in enumerate(encoder.blocks):
-        assert isinstance(block.attn, Attention)
-        dtype = getattr(torch, arguments.dtype)
-        text = str(explain(block.attn, grid, batch=batch, prefix=prefix, dtype=dtype, device=arguments.device))
-        said.setdefault(text, []).append(index)
+        assert isinstance(block, Block)
+        for turn, attention in enumerate(block.attentions):
+            assert isinstance(attention, Attention)
+            text = str(explain(attention, grid, batch=batch, prefix=prefix, dtype=dtype, device=arguments.device))
+            said.setdefault(text, []).append(f"{index}.{turn}" if len(block.attentions) > 1 else str(index))
     for text, blocks in said.items():
-        yield f"blocks {blocks[0]} to {blocks[-1]}: {text}" if len(blocks) > 1 else f"block {blocks[0]}: {text}"
+        all_of_them = len(blocks) > 2 and blocks == [str(index) for index in range(len(encoder.blocks))]
+        named = f"{blocks[0]} to {blocks[-1]}" if all_of_them else ", ".join(blocks)
+        yield f"block{'s' if len(blocks) > 1 else ''} {named}: {text}"
 
 
 def _read(path: Path) -> dict[str, Any]:
