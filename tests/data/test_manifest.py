@@ -153,10 +153,7 @@ def test_msd_alone_can_be_predicted_only(scans):
 
 def test_predicting_takes_what_there_is(scans, listed):
     root = scans("b.nii", "deep/er/a.nii.gz", ".hidden.nii")
-    assert [(sample.id, sample.label) for sample in Scans(str(root)).split("predict")] == [
-        ("b.nii", -1),
-        ("deep/er/a.nii.gz", -1),
-    ]
+    assert [sample.id for sample in Scans(str(root)).split("predict")] == ["b.nii", "deep/er/a.nii.gz"]
     root = listed("image,split", "1.nii,train", "2.nii,test", root=root.parent / "listed")
     assert Scans(str(root), label="large").split("predict").ids == ["2.nii"]
     root = listed("image", "1.nii", "2.nii", root=root.parent / "bare")

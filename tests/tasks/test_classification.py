@@ -10,7 +10,7 @@ from vitkit.encoder import Classifier, Encoder
 from vitkit.errors import UsageError
 from vitkit.preprocess import Preprocess
 from vitkit.spectral import Exponential
-from vitkit.tasks import AtomicCheckpointIO, ReseedEpochs, load_checkpoint
+from vitkit.tasks import AtomicCheckpointIO, ClassificationTask, ReseedEpochs, load_checkpoint
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers",
@@ -50,7 +50,7 @@ def test_a_task_is_its_classifier(task):
 def in_mm(spacing, lengthscale):
     torch.manual_seed(0)
     bias = SpectralBias(Exponential(num_heads=2, ndim=3, lengthscale=lengthscale))
-    encoder = Encoder(PatchEmbed(ndim=3, patch_size=4, in_chans=1, dim=16), 1, 2, bias=bias)
+    encoder = Encoder(PatchEmbed(ndim=3, patch_size=4, in_chans=1, dim=16), 1, 2, bias=bias, pool="mean")
     return ClassificationTask(encoder, 2, Preprocess(size=(8, 8, 8), spacing=spacing)).eval()
 
 

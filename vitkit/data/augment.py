@@ -98,7 +98,7 @@ class RandomShift(_Random):
 
     def changed(self, volume: Tensor, mask: bool, shift: Sequence[int]) -> Tensor:  # type: ignore[override]
         """Move."""
-        return placed(volume, [-step for step in shift], volume.shape[1:], 0)[0]
+        return placed(volume, [-step for step in shift], volume.shape[1:], 0.0)[0]
 
 
 class RandomAffine3d(_Random):

@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import Any
 from weakref import WeakSet
 
@@ -56,13 +58,34 @@ class Loader(DataLoader[Sample]):
             while isinstance(images, Subset):
                 images = images.dataset
             images.board = Board(self.num_workers)
+        iterator: Any = super().__iter__()
         try:
-            yield from super().__iter__()
-        except RuntimeError as error:
-            explained = death(error)
+            yield from iterator
+        except (RuntimeError, OSError, EOFError) as error:
+            # The memory that a worker shared can be gone before torch notices that the worker is: that is no RuntimeError.
+            if isinstance(error, RuntimeError) and not _DEATH.search(str(error)):
+                raise
+            explained = _explained(_dead(iterator))
             if explained is None:
                 raise
+            with suppress(RuntimeError):
+                iterator._shutdown_workers()
             raise explained from error
+
+
+def _dead(iterator: Any) -> dict[int, str]:
+    """Workers that are gone, and how they went."""
+    workers = getattr(iterator, "_workers", [])
+    for _ in range(10):
+        # torch's handler of signals raises here too, until leave was taken of the dead.
+        with suppress(RuntimeError):
+            ended = wait([worker.sentinel for worker in workers], timeout=1.0)
+            for worker in workers:
+                if worker.sentinel in ended:  # its files are closed, which is not yet its end
+                    worker.join(1.0)
+            codes = {worker.pid: worker.exitcode for worker in workers}
+            return {pid: f"killed by signal {-code}" if code < 0 else f"exit code {code}" for pid, code in codes.items() if code}
+    return {}
 
 
 def death(error: BaseException) -> DataError | None:
@@ -70,15 +93,16 @@ def death(error: BaseException) -> DataError | None:
 
     torch raises it wherever the main process happens to be, so a loader cannot always catch it.
     """
-    found = _DEATH.search(str(error))
-    if not isinstance(error, RuntimeError) or found is None:
-        return None
-    pids = [int(pid) for pid in found["pids"].split(",")]
-    names = [name for board in list(_boards) for pid in pids if (name := board.read(pid)) is not None]
+    found = _DEATH.search(str(error)) if isinstance(error, RuntimeError) else None
+    return None if found is None else _explained({int(pid): found["how"].strip() for pid in found["pids"].split(",")})
+
+
+def _explained(dead: Mapping[int, str]) -> DataError | None:
+    names = {name: how for board in list(_boards) for pid, how in dead.items() if (name := board.read(pid)) is not None}
     if not names:
         return None
     return DataError(
-        f"a worker process died while it was reading {' and '.join(dict.fromkeys(names))} ({found['how'].strip()})",
+        f"a worker process died while it was reading {' and '.join(names)} ({', '.join(dict.fromkeys(names.values()))})",
         "workers that live as long as the loader",
         "If memory ran out, use a smaller data.num_workers or data.batch_size; if it is always the same file, look at that file.",
     )
