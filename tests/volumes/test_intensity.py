@@ -76,6 +76,15 @@ def test_nothing_between_the_percentiles():
     assert torch.equal(Percentile(0.0, 100.0)(volume(data)).data, data)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("intensity", [Window(-150.0, 250.0), Percentile()])
+def test_one_nan_does_not_spoil_all_others_in_silence(intensity, value):
+    data = tissue()
+    data[0, 3, 4, 5] = value
+    with pytest.raises(DataError, match=r"made\.nii: 1 voxels are NaN or infinite; .*nonfinite='fill'"):
+        intensity(volume(data))
+
+
 @given(st.floats(-2000, 2000))
 def test_a_window_is_the_same_for_every_scan(value):
     data = torch.tensor([value, -1e9, 1e9]).view(1, 3, 1, 1)

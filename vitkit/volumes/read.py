@@ -26,7 +26,7 @@ def read(
     assume: str | None = None,
     xform: Xform = "agree",
 ) -> Volume:
-    """A scan as its file has it: 32-bit floats of shape (channels, *size).
+    """A scan as its file has it: 32-bit floats of shape ``(channels, *size)``.
 
     The scale of the header (scl_slope, scl_inter) is applied, so CT values are HU. A 3D file has one channel; a fourth axis of
     length 1 is no axis. Nothing is turned or resampled: see :meth:`Volume.oriented` and :meth:`Volume.resampled`.
@@ -63,7 +63,7 @@ def read(
 def read_mask(
     path: str | PathLike[str], image: Volume | None = None, *, assume: str | None = None, xform: Xform = "agree"
 ) -> Volume:
-    """A mask as its file has it: 32-bit whole numbers of shape (1, *size); it may be constant.
+    """A mask as its file has it: 32-bit whole numbers of shape ``(1, *size)``; it may be constant.
 
     Args:
         path: The file.
@@ -137,7 +137,7 @@ def values_of(
     exact: bool = False,
     box: Slices = (slice(None), slice(None), slice(None)),
 ) -> np.ndarray:
-    """The voxels of a box, of shape (channels, *size) in C order."""
+    """The voxels of a box, of shape ``(channels, *size)`` in C order."""
     kind = file.header.get_data_dtype()
     if kind.kind not in "iuf":
         colours = int(file.header["datatype"]) in (128, 2304)

@@ -22,7 +22,7 @@ class Volume:
     (RAS). Every method returns a new volume whose affine puts each voxel where it truly lies; none guesses.
 
     Args:
-        data: Voxels, of shape (channels, *size).
+        data: Voxels, of shape ``(channels, *size)``.
         affine: From voxel to RAS in mm, 64-bit; kept as a copy that cannot be written to.
         source: The file it came from, to be named in errors.
 
