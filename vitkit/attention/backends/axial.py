@@ -49,7 +49,8 @@ class AxialViews(Backend):
             forward = min(CPU_FORWARD, rows * case.head_dim) + (
                 rows * max(lengths) // case.num_heads if case.real is not None else 0
             )
-            tile = max(forward, 10 * CPU_BACKWARD if case.gradients else 0)
+            backward = 10 * min(CPU_BACKWARD, rows * max(*lengths, case.head_dim)) if case.gradients else 0
+            tile = max(forward, backward)
         bias = case.num_heads * sum(length**2 for length in lengths) if case.biased else 0
         sums = rows * len(lengths) if case.gradients else 0
         return Cost((tile + bias + sums) * case.exact.itemsize, flops * (7 if case.gradients else 2))

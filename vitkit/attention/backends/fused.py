@@ -28,7 +28,8 @@ class Fused(Backend):
     def cost(self, case: Case) -> Cost:  # noqa: D102
         once = case.pairs
         samples = case.masks
-        biased = once * samples * case.dtype.itemsize * (1 + case.restricted + case.bias_learns) if case.biased else 0
+        copies = max(1 + case.restricted + case.bias_learns, 2 if case.prefix else 1)  # laid out, then once more with the prefix
+        biased = once * samples * case.dtype.itemsize * copies if case.biased else 0
         alone = once // case.num_heads * samples * case.dtype.itemsize if case.restricted else 0
         if not case.gradients:
             return Cost(biased + alone, case.flops(2))

@@ -35,7 +35,8 @@ class Gathered(Backend):
         pairs = sum(block.entries for block in case.pattern.blocks(case.grid))
         around = case.prefix * (2 * len(case.grid) + case.prefix)
         once = 2 * case.batch * case.num_heads * (pairs + around) * case.head_dim
-        tile = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
+        most = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
+        tile = min(most, case.batch * case.num_heads * (pairs + around))
         bias = case.num_heads * len(case.grid) ** 2 if case.biased and not case.bias.stationary else 0
         memory = (3 * tile + bias) * case.exact.itemsize
         # Queries, keys, values and outputs are laid head by head; in the backward pass the gradient in place of the outputs.

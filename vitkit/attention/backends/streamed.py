@@ -42,10 +42,12 @@ class Streamed(Backend):
         memory = max(min(FORWARD_ELEMENTS, row * case.tokens), row)
         if case.gradients:
             memory = max(memory, 3 * max(min(BACKWARD_ELEMENTS, case.batch * case.tokens**2), case.batch * case.tokens))
+        tokens = case.rows * case.head_dim * case.dtype.itemsize  # of queries, or of outputs
         if not case.gradients:
-            return Cost(memory * case.exact.itemsize, case.flops(2))
-        # Queries and outputs head by head.
-        copies = 2 * case.rows * case.head_dim * case.dtype.itemsize + case.lse
+            queries = min(FORWARD_ELEMENTS // max(row, 1), case.tokens)  # of a tile, which are turned round, as their outputs are
+            turned = 3 * tokens * queries // max(case.tokens, 1)
+            return Cost(memory * case.exact.itemsize + tokens + turned, case.flops(2))
+        copies = 2 * tokens + case.lse  # queries and outputs head by head
         return Cost(memory * case.exact.itemsize, case.flops(7), copies=copies)
 
     def __call__(  # noqa: D102
