@@ -14,7 +14,7 @@ from vitkit.data import cache as module
 from vitkit.data.cache import VolumeCache
 from vitkit.errors import DataError
 
-SHAPE = (1, 9, 17, 33)
+SHAPE = (1, 90, 17, 33)
 
 
 def made(seed=0):
@@ -108,8 +108,8 @@ def test_contents_are_hashed_once_for_all_processes(tmp_path, source, settled, m
     lambda data: data[:1000] + bytes([data[1000] ^ 1]) + data[1001:],
     lambda data: data[:4096] + bytes(4096) + data[8192:],
     lambda data: data[:-40] + bytes([data[-40] ^ 128]) + data[-39:],
-    lambda data: data.replace(b"(1, 9, 17, 33)", b"(1, 17, 9, 33)"),
-    lambda data: data.replace(b"(1, 9, 17, 33)", b"(999999999999)"),
+    lambda data: data.replace(b"(1, 90, 17, 33)", b"(1, 17, 90, 33)"),
+    lambda data: data.replace(b"(1, 90, 17, 33)", b"(9999999999999)"),
     lambda data: b"no numpy" + data,
 ])  # fmt: skip
 def test_a_damaged_entry_is_noticed_and_made_again(tmp_path, source, caplog, damage):

@@ -21,7 +21,7 @@ from vitkit.volumes.volume import placed
 _AXES = ("R", "A", "S")
 
 
-class _Random(v2.Transform):
+class _Random(v2.Transform):  # type: ignore[misc]  # torchvision ships no types
     """A change with parameters that are drawn once for a volume and its mask."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
