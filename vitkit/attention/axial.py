@@ -117,9 +117,10 @@ class _Axial(torch.autograd.Function):
         scale: float,
         *biases: Tensor | None,
     ) -> Tensor:
-        total, sums = torch.empty_like(q), []
+        total: Tensor | None = None
+        sums = []
         for axis, (length, bias) in enumerate(zip(lengths, biases, strict=True)):
-            queries, keys, values, into = (_lines(x, shape, axis, length) for x in (q, k, v, total))
+            queries, keys, values = (_lines(x, shape, axis, length) for x in (q, k, v))
             seen = None if real is None else _lines(real.contiguous(), shape, axis, length)
             lse = q.new_empty(*queries.shape[:4], dtype=_exact(q))
             for tile in _tiles(queries, CPU_FORWARD if q.device.type == "cpu" else DEVICE_ELEMENTS):
@@ -129,14 +130,19 @@ class _Axial(torch.autograd.Function):
                     blind = ~_keys(seen[tile], queries.shape[3]).any(-1)[..., None]
                     # An infinite sum makes every probability zero, here and in the backward pass.
                     out, lse_of = out.masked_fill(blind[..., None], 0), lse_of.masked_fill(blind, float("inf"))
-                out = _back(out, into[tile])
+                out = _back(out, queries[tile])
                 if gates is not None:
                     out = out * gates[axis, :, None].to(out.dtype)
                 lse[tile] = lse_of.transpose(1, 2).reshape(lse[tile].shape)
-                _put(out, into[tile], axis)
+                if total is None and out.numel() == q.numel():
+                    total = out.reshape(q.shape)  # all of the first axis: nothing to add it to
+                    continue
+                total = torch.empty_like(q) if total is None else total
+                _put(out, _lines(total, shape, axis, length)[tile], axis)
             sums.append(lse)
         ctx.save_for_backward(q, k, v, gates, real, *sums, *biases)
         ctx.shape, ctx.lengths, ctx.scale = shape, lengths, scale
+        assert total is not None
         return total
 
     @staticmethod
@@ -178,8 +184,10 @@ class _Axial(torch.autograd.Function):
                     scores.mul_(gate)
                 if (into_bias := grad_biases[axis]) is not None:
                     into_bias += scores.view(-1, heads, length, length).sum(0)
-                grad_q = torch.bmm(scores, other).mul_(scale)
-                grad_k = torch.bmm(scores.transpose(1, 2), own).mul_(scale)
+                grad_q, grad_k = (
+                    torch.baddbmm(torch.empty_like(own), left, right, beta=0, alpha=scale)
+                    for left, right in ((scores, other), (scores.transpose(1, 2), own))
+                )
                 for where, found in zip(into, (grad_q, grad_k, grad_v), strict=True):
                     there = where[tile]
                     _put(_back(found.view(there.shape[0], -1, length, found.shape[-1]), there), there, axis)
