@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.attention.contract import BIASES, HEADS, assert_exact, definition
-from vitkit.attention import Dilated, Full, Global, Neighbourhood, Pattern, Union, Window, gathered
+from vitkit.attention import AlongAxis, Dilated, Full, Global, Neighbourhood, Pattern, Union, Window, attend, gathered
 from vitkit.attention.gathered import gathered_attention
 from vitkit.attention.plan import plan
 from vitkit.bias import KeyBias, NoBias, PrefixBias, SpectralBias, TableBias
@@ -216,3 +216,23 @@ def test_it_stands_within_what_is_compiled():
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
     for mine, other in zip(*(torch.autograd.grad(out.sum(), variables) for out in (found, wanted)), strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("prefix", [0, 2])
+@pytest.mark.parametrize("pattern", [Window(2), Neighbourhood(1), Union([Window(2), Global(tokens=[[0, 1]])]), AlongAxis(1)])
+def test_tokens_that_may_not_be_seen(pattern, prefix):
+    """A query that sees nothing gets zeros, and no gradient comes from it."""
+    torch.manual_seed(0)
+    grid, bias = Grid((4, 6)), (TableBias(HEADS, (4, 6), std=1.0) + PrefixBias(HEADS)).double()
+    inputs = [torch.randn(2, HEADS, prefix + 24, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    real = torch.rand(2, 24) > 0.6
+    results = []
+    for backend in ("gathered", "eager"):
+        out = attend(*inputs, grid, bias=bias, pattern=pattern, prefix=prefix, real=real, backend=backend)
+        variables = [*inputs, *bias.parameters()]
+        results.append(
+            [out, *torch.autograd.grad(out, variables, torch.ones_like(out), allow_unused=True, materialize_grads=True)]
+        )
+    for found, wanted in zip(*results, strict=True):
+        assert torch.isfinite(found).all()
+        torch.testing.assert_close(found, wanted)

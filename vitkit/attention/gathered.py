@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from vitkit.attention.patterns import Pattern
 from vitkit.attention.plan import Piece, Plan, plan
@@ -34,6 +35,7 @@ def gathered_attention(
     bias: Bias,
     prefix: int = 0,
     scale: float | None = None,
+    real: Bool[Tensor, "batch grid_tokens"] | None = None,
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
     """Softmax of the scaled dot product plus the bias over the keys that the pattern allows, applied to the values.
 
@@ -49,6 +51,7 @@ def gathered_attention(
         bias: Relative position bias, in logits.
         prefix: Tokens before the grid's.
         scale: What the dot products are multiplied by; one over the root of ``head_dim`` if not given.
+        real: Which of the grid's tokens may be seen; all if not given.
     """
     exact = torch.promote_types(q.dtype, torch.float32)
     table = bias.table(grid) if bias.stationary else bias.grid_logits(grid)
@@ -56,9 +59,9 @@ def gathered_attention(
     table, around = (None if logits is None else logits.to(exact) for logits in (table, around))
     if table is not None:
         table = table.flatten(1)
-    return _run(
-        q, k, v, table, around, pattern, grid.shape, prefix, bias.stationary, q.shape[-1] ** -0.5 if scale is None else scale
-    )
+    seen = None if real is None else pad(real, (prefix, 0), value=True)
+    factor = q.shape[-1] ** -0.5 if scale is None else scale
+    return _run(q, k, v, table, around, pattern, grid.shape, prefix, bias.stationary, factor, seen)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # a loop over blocks, which a compiler would unroll
@@ -73,8 +76,9 @@ def _run(
     prefix: int,
     stationary: bool,
     scale: float,
+    seen: Tensor | None,
 ) -> Tensor:
-    out: Tensor = _Gathered.apply(q, k, v, table, around, plan(pattern, shape, prefix, stationary, q.device), scale)
+    out: Tensor = _Gathered.apply(q, k, v, table, around, plan(pattern, shape, prefix, stationary, q.device), scale, seen)
     return out
 
 
@@ -83,7 +87,15 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, around: Tensor | None, plan: Plan, scale: float
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        table: Tensor | None,
+        around: Tensor | None,
+        plan: Plan,
+        scale: float,
+        seen: Tensor | None,
     ) -> Tensor:
         exact = torch.promote_types(q.dtype, torch.float32)
         lowest = torch.finfo(exact).min
@@ -96,6 +108,7 @@ class _Gathered(torch.autograd.Function):
                 scores = torch.bmm(_take(queries, where, len(keys_of)), keys_of.transpose(1, 2)).mul_(scale)
                 if logits is not None:
                     _shaped(scores, q.shape).add_(logits)
+                _hide(scores, q.shape, seen, piece.keys[block])
                 # Clamped, so that a query that sees nothing here gets zero weights and not NaN.
                 top = scores.amax(-1, keepdim=True).clamp_(min=lowest)
                 weights = scores.sub_(top).exp_()
@@ -113,14 +126,14 @@ class _Gathered(torch.autograd.Function):
                     here = both
                 out.index_copy_(1, where, mean)
                 lse.index_copy_(1, where, here)
-        ctx.save_for_backward(q, k, v, table, around, out, lse)
+        ctx.save_for_backward(q, k, v, table, around, out, lse, seen)
         ctx.plan, ctx.scale = plan, scale
         return out.view(q.shape).to(q.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, table, around, out, lse = ctx.saved_tensors
+        q, k, v, table, around, out, lse, real = ctx.saved_tensors
         plan, scale = ctx.plan, ctx.scale
         queries, keys, values, upstream = (x.to(out.dtype).flatten(0, 1).contiguous() for x in (q, k, v, grad))
         row_sum = (upstream * out).sum(-1)
@@ -133,6 +146,7 @@ class _Gathered(torch.autograd.Function):
                 weights = torch.bmm(queries_of, keys_of.transpose(1, 2)).mul_(scale)
                 if logits is not None:
                     _shaped(weights, q.shape).add_(logits)
+                _hide(weights, q.shape, real, piece.keys[block])
                 weights.sub_(lse[:, where].view(len(keys_of), -1, 1)).exp_()
                 grad_v.index_add_(1, seen, _join(torch.bmm(weights.transpose(1, 2), upstream_of), grad_v))
                 slope = torch.bmm(upstream_of, values_of.transpose(1, 2)).sub_(row_sum[:, where].view(len(keys_of), -1, 1))
@@ -142,7 +156,7 @@ class _Gathered(torch.autograd.Function):
                 if grad_table is not None or grad_around is not None:
                     _fold(plan, piece, block, rows, _shaped(slope, q.shape).sum(0), grad_table, grad_around)
         grads = (x.view(q.shape).to(like.dtype) for x, like in ((grad_q, q), (grad_k, k), (grad_v, v)))
-        return *grads, grad_table, grad_around, None, None
+        return *grads, grad_table, grad_around, None, None, None
 
 
 Part = tuple[slice, slice, Tensor, Tensor, Tensor | None]
@@ -231,6 +245,12 @@ def _take(x: Float[Tensor, "many tokens head_dim"], index: Tensor, number: int) 
 def _join(x: Float[Tensor, "blocks some head_dim"], like: Float[Tensor, "many tokens head_dim"]) -> Tensor:
     """The reverse of :func:`_take`'s layout."""
     return x.view(len(like), -1, x.shape[2])
+
+
+def _hide(scores: Tensor, shape: torch.Size, seen: Bool[Tensor, "batch tokens"] | None, keys: Int[Tensor, "blocks keys"]) -> None:
+    """Leave out the keys that may not be seen."""
+    if seen is not None:
+        _shaped(scores, shape).masked_fill_(~seen[:, None, keys][:, :, :, None], float("-inf"))
 
 
 def _shaped(scores: Float[Tensor, "blocks queries keys"], shape: torch.Size) -> Float[Tensor, "batch heads some queries keys"]:

@@ -21,8 +21,6 @@ class Gathered(Backend):
             return f"{type(case.scorer).__name__} scores are no dot product"
         if not isinstance(case.pattern, SparsePattern):
             return f"{type(case.pattern).__name__} is no sparse pattern"
-        if case.real is not None:
-            return "some tokens may not be seen"
         if case.kept is not None:
             return "tokens were removed, so blocks have holes"
         if case.dropout:
@@ -57,5 +55,5 @@ class Gathered(Backend):
         queries, keys = case.product.project(q.to(case.exact), k.to(case.exact))
         scale = case.product.scale(q.shape[-1])
         return gathered_attention(
-            queries.to(q.dtype), keys.to(q.dtype), v, case.grid, case.pattern, case.bias, case.prefix, scale
+            queries.to(q.dtype), keys.to(q.dtype), v, case.grid, case.pattern, case.bias, case.prefix, scale, case.real
         )
