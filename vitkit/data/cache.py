@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from hashlib import file_digest, sha256
 from math import prod
+from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,14 @@ class VolumeCache:
 def _read(entry: Path) -> Float32[Tensor, "channels *size"] | None:
     """An entry, or None where there is none, or one that is not whole."""
     try:
-        data = np.fromfile(entry, np.uint8)
+        with entry.open("rb") as file:
+            # Mapped, not read: the checksum goes over the pages where they are, and a batch or a crop copies what it needs. What
+            # is written to the tensor stays in this process.
+            data = np.frombuffer(mmap(file.fileno(), 0, access=ACCESS_COPY), np.uint8)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        log.warning("the cache's entry %s cannot be read (%s) and will be made again", entry, error)
+    except (OSError, ValueError) as error:  # ValueError: nothing can be mapped of an empty file
+        log.warning("the cache's entry %s is damaged (%s) and will be made again", entry, error)
         return None
     header = _HEADER.match(data[:256].tobytes())
     if header is not None:
@@ -137,7 +141,7 @@ def _read(entry: Path) -> Float32[Tensor, "channels *size"] | None:
         values = data[header.end() : -_CHECKSUM]
         if len(values) == 4 * prod(shape) and data[-_CHECKSUM:].tobytes() == _checksum(values, shape):
             return torch.from_numpy(values.view(np.float32).reshape(shape))
-    log.warning("the cache's entry %s is damaged: it will be made again", entry)
+    log.warning("the cache's entry %s is damaged and will be made again", entry)
     return None
 
 
