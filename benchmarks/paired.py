@@ -10,14 +10,14 @@ from scipy.stats import t as student
 REFERENCES = ("table", "none")
 
 
-def summarise(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+def summarise(values: Mapping[str, Sequence[float]], references: Sequence[str] = REFERENCES) -> dict[str, dict[str, Any]]:
     """Of each scheme every seed's value, their mean and standard deviation, and the differences to the references."""
     return {
         scheme: {
             "values": list(found),
             "mean": statistics.fmean(found),
             "sd": statistics.stdev(found) if len(found) > 1 else None,
-            **{f"minus {other}": difference(found, values[other]) for other in REFERENCES if other in values and other != scheme},
+            **{f"minus {other}": difference(found, values[other]) for other in references if other in values and other != scheme},
         }
         for scheme, found in values.items()
     }
@@ -33,9 +33,9 @@ def difference(values: Sequence[float], reference: Sequence[float]) -> dict[str,
     return {"mean": mean, "low": mean - half, "high": mean + half, "n": n}
 
 
-def table(summary: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def table(summary: Mapping[str, Mapping[str, Any]], references: Sequence[str] = REFERENCES) -> Iterator[str]:
     """Lines of plain text, in percent and percentage points."""
-    columns = [f"minus {other}" for other in REFERENCES if other in summary]
+    columns = [f"minus {other}" for other in references if other in summary]
     yield (f"{'':26}{'mean':>7}{'sd':>7}" + "".join(f"   {f'{column} [95 %]':24}" for column in columns)).rstrip()
     for scheme, row in summary.items():
         cells = [f"{100 * row['mean']:7.2f}", f"{'-':>7}" if row["sd"] is None else f"{100 * row['sd']:7.2f}"]
