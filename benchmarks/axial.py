@@ -73,10 +73,10 @@ def growth(rounds: int) -> dict[str, object]:
     found = compare(steps, "16³", rounds=rounds, warmup=1)
     tokens = log(48**3 / 16**3)
     exponents = {
-        what: round(log(found["48³"][key] / found["16³"][key]) / tokens, 3)
+        f"exponent of {what}": round(log(found["48³"][key] / found["16³"][key]) / tokens, 3)
         for what, key in (("time", "milliseconds"), ("memory", "peak_mib"))
     }
-    return {**found, "exponent in N": exponents}
+    return {**found, **exponents}
 
 
 def main() -> None:
