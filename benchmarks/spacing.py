@@ -15,9 +15,9 @@ differences are paired by seed. The number of epochs is fixed, and nothing is ch
 seeds: it says how sure a mean over trainings is on these very scans, not on others, and is not corrected for the number of
 schemes.
 
---data is a folder that vitkit.data.Scans reads. Without it, scans are generated: two balls, near each other or far apart along
-the axis, anywhere, so that nothing but their distance in mm tells the classes apart. Every finished training is a line in --jobs,
-and is not repeated.
+--data names folders that vitkit.data.Scans reads. "generated" stands for scans made here: two balls, near each other or far apart
+along the axis, anywhere, so that nothing but their distance in mm tells the classes apart. Every finished training is a line in
+--jobs, and is not repeated.
 """
 
 import argparse
@@ -59,6 +59,8 @@ from vitkit.volumes.write import save as save_volume
 SPACINGS = (1.0, 1.5, 2.0)
 """In mm along the axis; the first is trained at, and is that of the other axes always."""
 REFERENCES = ("spectral, in mm", "none")
+GENERATED = "generated"
+BOX = (48, 48, 48)
 Way = Literal["in mm", "in tokens"]
 
 
@@ -179,8 +181,8 @@ class Split:
 
     images: Tensor
     """(scans, 1, R, A, S), in [0, 1]."""
-    real: Tensor
-    """(scans, R, A, S): what is not padding."""
+    real: Tensor | None
+    """(scans, R, A, S): what is not padding; None if nothing is."""
     labels: Tensor
 
 
@@ -203,10 +205,8 @@ def load(source: Scans, name: str, settings: Settings) -> Data:
 
     def split(which: str, along: float) -> Split:
         source.preprocess = Preprocess(settings.size(along), spacing=settings.spacing(along))
-        samples = list(source.split(which))
-        batch = collate(samples)
-        real = torch.ones_like(batch.image[:, 0], dtype=torch.bool) if batch.real is None else batch.real
-        return Split(batch.image, real, batch.label)
+        batch = collate(list(source.split(which)))
+        return Split(batch.image, batch.real, batch.label)
 
     train = split("train", SPACINGS[0])
     tests = {which: {along: split(which, along) for along in SPACINGS} for which in splits[1:]}
@@ -227,7 +227,9 @@ def train(model: Classifier, data: Split, settings: Settings, seed: int) -> floa
     model.train()
     for _ in range(settings.epochs):
         for chosen in torch.randperm(len(data.labels), generator=generator)[: per_epoch * settings.batch].split(settings.batch):
-            images, real = shifted(data.images[chosen], data.real[chosen], settings.shift, generator)
+            steps = torch.randint(-settings.shift, settings.shift + 1, (len(chosen), 3), generator=generator).tolist()
+            images = shifted(data.images[chosen], steps)
+            real = None if data.real is None else shifted(data.real[chosen, None], steps)[:, 0]
             loss = cross_entropy(model(images, real=real), data.labels[chosen], label_smoothing=settings.label_smoothing)
             optimiser.zero_grad()
             loss.backward()
@@ -239,19 +241,17 @@ def train(model: Classifier, data: Split, settings: Settings, seed: int) -> floa
     return statistics.fmean(losses[-per_epoch:])
 
 
-def shifted(images: Tensor, real: Tensor, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each scan moved by a few whole voxels along each axis."""
-    steps = torch.randint(-most, most + 1, (len(images), 3), generator=generator).tolist()
-    moved = [placed(image, step, image.shape[1:], 0.0)[0] for image, step in zip(images, steps, strict=True)]
-    there = [placed(mask[None], step, mask.shape, False)[0][0] for mask, step in zip(real, steps, strict=True)]
-    return torch.stack(moved), torch.stack(there)
+def shifted(scans: Tensor, steps: Sequence[Sequence[int]]) -> Tensor:
+    """Each scan moved by whole voxels along each axis."""
+    return torch.stack([placed(scan, step, scan.shape[1:], 0)[0] for scan, step in zip(scans, steps, strict=True)])
 
 
 @torch.inference_mode()
 def test(model: Classifier, data: Split) -> dict[str, float]:
     """AUROC and accuracy."""
-    parts = zip(data.images.split(32), data.real.split(32), strict=True)
-    logits = torch.cat([model(images, real=real) for images, real in parts]).double()
+    parts = torch.arange(len(data.labels)).split(32)
+    masks = [None if data.real is None else data.real[part] for part in parts]
+    logits = torch.cat([model(data.images[part], real=real) for part, real in zip(parts, masks, strict=True)]).double()
     found = macro_auroc(logits.softmax(1).numpy(), data.labels.numpy())
     assert found is not None, "a split lacks a class"
     return {"AUROC": found[0], "accuracy": (logits.argmax(1) == data.labels).double().mean().item()}
@@ -368,52 +368,58 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = options("spacing", __doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data", type=Path, help="folder of scans, or their manifest; generated ones if not given")
+    parser.add_argument("--data", nargs="+", default=[GENERATED], help=f'folders of scans, or manifests; or "{GENERATED}"')
     parser.add_argument("--label", help="column of the classes")
-    parser.add_argument("--extent", type=int, nargs=3, default=[48, 48, 48], help="box that is seen, in mm along R, A and S")
+    parser.add_argument("--extent", type=int, nargs=3, default=BOX, help="box that is seen of scans, in mm along R, A and S")
     parser.add_argument("--axis", choices=list("RAS"), default="S", help="the one that is resampled")
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     parser.add_argument("--schemes", nargs="+", choices=list(SCHEMES), default=list(SCHEMES))
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each scheme")
     parser.add_argument("--jobs", type=Path, default=Path("runs/bench/spacing.jsonl"), help="file of the finished trainings")
     arguments = parser.parse_args()
-    arguments.settings = Settings(tuple(arguments.extent), "RAS".index(arguments.axis), arguments.epochs)
-    if not arguments.settings.even():
+    arguments.settings = {
+        name: Settings(BOX if name == GENERATED else tuple(arguments.extent), "RAS".index(arguments.axis), arguments.epochs)
+        for name in arguments.data
+    }
+    if not all(settings.even() for settings in arguments.settings.values()):
         parser.error(f"--extent {arguments.extent} is no whole number of patches at {SPACINGS} mm, as 48 mm are")
     if arguments.seeds < 1 or arguments.epochs < 1:
         parser.error("nothing to train")
     return arguments
 
 
-def main() -> None:
-    """Train what is missing, then write and print everything."""
-    arguments = parse()
-    torch.set_num_threads(1)
-    settings: Settings = arguments.settings
-    with tempfile.TemporaryDirectory() as temporary:
-        if arguments.data is None:
-            make_pairs(Path(temporary), settings.axis)
-        source = Scans(str(arguments.data or temporary), label=arguments.label, oversize="crop")
-        data = load(source, arguments.data.stem if arguments.data else "pairs", settings)
-    records = run_all(arguments.schemes, arguments.seeds, data, settings, arguments.jobs)
-    scores = gather(records)
+def load_all(arguments: argparse.Namespace) -> list[tuple[Data, Settings]]:
+    """Every data set in memory."""
+    loaded = []
+    for name, settings in arguments.settings.items():
+        if name == GENERATED:
+            with tempfile.TemporaryDirectory() as temporary:
+                make_pairs(Path(temporary), settings.axis)
+                loaded.append((load(Scans(temporary), name, settings), settings))
+        else:
+            source = Scans(name, label=arguments.label, oversize="crop")
+            loaded.append((load(source, Path(name).stem, settings), settings))
+    return loaded
+
+
+def report(data: Data, settings: Settings, records: dict[str, list[dict[str, Any]]]) -> tuple[dict[str, Any], list[str]]:
+    """The results of a data set, and their tables as text."""
+    scores, seeds = gather(records), len(next(iter(records.values())))
     results = {
-        data.name: {
-            "settings": asdict(settings),
-            "label": arguments.label,
-            "sizes": {f"{along:g} mm": {"voxels": settings.size(along), "tokens": settings.grid(along)} for along in SPACINGS},
-            "scans": {"train": len(data.train.labels)} | {w: len(s[SPACINGS[0]].labels) for w, s in data.tests.items()},
-            "fingerprints": data.fingerprints,
-            "seeds": arguments.seeds,
-            "parameters": {scheme: found[0]["parameters"] for scheme, found in records.items()},
-            "core-seconds of a training": {
-                scheme: statistics.median(record["core_seconds"] for record in found) for scheme, found in records.items()
-            },
-            "training loss": {
-                scheme: statistics.fmean(record["training loss"] for record in found) for scheme, found in records.items()
-            },
-            "scores": scores,
-        }
+        "settings": asdict(settings),
+        "sizes": {f"{along:g} mm": {"voxels": settings.size(along), "tokens": settings.grid(along)} for along in SPACINGS},
+        "scans": {"train": len(data.train.labels)}
+        | {split: len(found[SPACINGS[0]].labels) for split, found in data.tests.items()},
+        "fingerprints": data.fingerprints,
+        "seeds": seeds,
+        "parameters": {scheme: found[0]["parameters"] for scheme, found in records.items()},
+        "core-seconds of a training": {
+            scheme: statistics.median(record["core_seconds"] for record in found) for scheme, found in records.items()
+        },
+        "training loss": {
+            scheme: round(statistics.fmean(record["training loss"] for record in found), 4) for scheme, found in records.items()
+        },
+        "scores": scores,
     }
     tested, count = ("test" if "test" in scores else "val"), len(first(data.tests)[SPACINGS[0]].labels)
     text = []
@@ -421,9 +427,22 @@ def main() -> None:
         text.append(f"{data.name}: there is no test split; this is the validation split, by which nothing was chosen.\n")
     for condition, metrics in scores[tested].items():
         for metric, summary in metrics.items():
-            where = f"trained at {SPACINGS[0]:g} mm, tested at {condition} along {arguments.axis}"
-            about = f"{count} scans of the {tested} split, n = {arguments.seeds} seeds"
+            where = f"trained at {SPACINGS[0]:g} mm, tested at {condition} along {'RAS'[settings.axis]}"
+            about = f"{count} scans of the {tested} split, n = {seeds} seeds"
             text += [f"{data.name}, {metric} in %, {where}: {about}", *table(summary, REFERENCES), ""]
+    return results, text
+
+
+def main() -> None:
+    """Train what is missing, then write and print everything."""
+    arguments = parse()
+    torch.set_num_threads(1)
+    results: dict[str, Any] = {}
+    text: list[str] = []
+    for data, settings in load_all(arguments):
+        records = run_all(arguments.schemes, arguments.seeds, data, settings, arguments.jobs)
+        results[data.name], told = report(data, settings, records)
+        text += told
     write(arguments.out, results)
     save(arguments.out.with_suffix(".txt"), "\n".join(text))
     print("\n".join(text))

@@ -20,7 +20,7 @@ def show(name: str) -> str:
     about = found["environment"]
     machine = f"{about['processor']}, {about['cores']} cores, {about['gpu'] or 'no GPU'}"
     where = f"{machine}, Python {about['python']}, torch {about['torch']}"
-    tables = accuracy(found["results"]) if name == "accuracy" else costs(found["results"])
+    tables = {"accuracy": accuracy, "spacing": spacing}.get(name, costs)(found["results"])
     return "\n".join([f"`{about['command']}`, on {where}:", "", *tables])
 
 
@@ -46,12 +46,28 @@ def accuracy(results: dict[str, Any]) -> Iterable[str]:
         images = f"{found['images'][split]} images ({split})"
         for condition, metrics in found["scores"][split].items():
             yield f"**{data_set}, {condition}**: {metric} in %, {images}, {found['seeds']} seeds\n"
-            yield "| positions | mean | sd | minus table [95 %] | minus none [95 %] |"
-            yield "| --- | ---: | ---: | ---: | ---: |"
-            for scheme, row in metrics[metric].items():
-                apart = " | ".join(interval(row.get(f"minus {other}")) for other in ("table", "none"))
-                yield f"| {scheme} | {100 * row['mean']:.2f} | {100 * row['sd']:.2f} | {apart} |"
-            yield ""
+            yield from differences(metrics[metric], ("table", "none"))
+
+
+def spacing(results: dict[str, Any]) -> Iterable[str]:
+    """The same at each spacing, by both metrics."""
+    for data_set, found in results.items():
+        split = "test" if "test" in found["scores"] else "val"
+        scans = f"{found['scans'][split]} scans ({split})"
+        for condition, metrics in found["scores"][split].items():
+            for metric, rows in metrics.items():
+                yield f"**{data_set}, {condition}**: {metric} in %, {scans}, {found['seeds']} seeds\n"
+                yield from differences(rows, ("spectral, in mm", "none"))
+
+
+def differences(rows: dict[str, Any], references: tuple[str, ...]) -> Iterable[str]:
+    """Mean and spread of each source of positions, and how far it is from the references."""
+    yield "| positions | mean | sd | " + " | ".join(f"minus {other} [95 %]" for other in references) + " |"
+    yield "| --- | ---: | ---: |" + " ---: |" * len(references)
+    for scheme, row in rows.items():
+        apart = " | ".join(interval(row.get(f"minus {other}")) for other in references)
+        yield f"| {scheme} | {100 * row['mean']:.2f} | {100 * row['sd']:.2f} | {apart} |"
+    yield ""
 
 
 def interval(found: dict[str, float] | None) -> str:
