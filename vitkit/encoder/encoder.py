@@ -135,9 +135,9 @@ class Encoder(nn.Module, Recorded):
             spacing: Distance between pixels or voxels along each axis, in mm; one pixel if not given.
             keep: Row-major indices of the grid tokens to encode, as many for every sample; the others are removed before the
                 blocks, as if they had never been there. All tokens if not given.
-            real: Which pixels or voxels are real, ``(batch, *size)``, where inputs of several sizes were padded to one; all if not
-                given. The others add nothing to a token and count in no patch's statistics. A token without a real one is seen by
-                none, and is not in the mean.
+            real: Which pixels or voxels are real, ``(batch, *size)``, where inputs of several sizes were padded to one; all if
+                not given. The others add nothing to a token and count in no patch's statistics. A token without a real one is
+                seen by none, and is not in the mean.
 
         Raises:
             UsageError: An input that the embedding refuses, or indices that are not on the grid.
