@@ -1,4 +1,4 @@
-"""Draw the pictures of densities, biases, patterns and scorers that these pages show.
+"""Draw the pictures of densities, biases, patterns, scorers and scans that these pages show.
 
 python docs/pictures.py docs/images
 """
@@ -6,10 +6,13 @@ python docs/pictures.py docs/images
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from vitkit.attention import (
@@ -38,6 +41,7 @@ from vitkit.bias import (
     SpectralBias,
     TableBias,
 )
+from vitkit.corruptions import area_of, paint, random_masks
 from vitkit.grid import Grid
 from vitkit.spectral import (
     Density,
@@ -48,6 +52,8 @@ from vitkit.spectral import (
     RationalQuadratic,
     SpectralMixture,
 )
+from vitkit.volumes import Percentile, draw_planes
+from vitkit.volumes.phantoms import CLASSES, phantom
 
 GRID = Grid((15, 15))
 HEADS = 3
@@ -233,6 +239,116 @@ def draw_scorer(scorer: Scorer) -> Figure:
     return figure
 
 
+def draw_phantom(path: Path) -> None:
+    """Three planes of both scans of one phantom, with the outline of its mask."""
+    draw_planes([phantom(CLASSES["large"], patient=1, scan=scan, seed=0) for scan in (0, 1)], path)
+
+
+PATCHES = {(1.5, 1.5, 1.5): (8, 8, 8), (1.2, 1.2, 3.0): (10, 10, 4)}
+"""Voxels of a patch at two spacings: cubes of 12 mm at both."""
+PLANES = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}
+OCCLUSION = 49  # a seed that hides something in each plane
+
+
+def draw_occluders() -> Figure:
+    """The same cuboids, painted over three planes of one phantom at two spacings, with axes in mm."""
+    figure = Figure(figsize=(8, 5.3), layout="constrained")
+    panels = figure.subplots(2, 3)
+    for row, (spacing, patch) in zip(panels, PATCHES.items(), strict=True):
+        scan = Percentile()(phantom(CLASSES["large"], patient=1, scan=0, seed=0)[0].oriented()).resampled(spacing)
+        values = scan.data[None].clamp(0, 1)
+        shape = tuple(length // step for length, step in zip(scan.size, patch, strict=True))
+        grid = Grid(shape, tuple(step * length for step, length in zip(spacing, patch, strict=True)))
+        masks = random_masks([OCCLUSION], grid, 0.3)
+        painted = paint(values, area_of(masks, scan.size, grid, spacing), "mean")[0, 0]
+        for axes, plane in zip(row, PLANES, strict=True):
+            show_plane(axes, painted, plane, spacing)
+            outline(axes, masks[0], plane, grid)
+        words = " × ".join(f"{step:g}" for step in spacing)
+        row[0].set_title(f"voxels of {words} mm, patches of {' × '.join(map(str, patch))} voxels", fontsize=8, loc="left")
+    return figure
+
+
+def show_plane(axes: Axes, values: Tensor, plane: str, spacing: tuple[float, ...]) -> None:
+    """A plane through the middle of a volume (R, A, S), in mm."""
+    across, up = PLANES[plane]
+    width, height = (values.shape[axis] * spacing[axis] for axis in (across, up))
+    shown = middle(values, plane).T.numpy()
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, origin="lower", extent=(0, width, 0, height), interpolation="nearest")
+    axes.set(xticks=range(0, 49, 12), yticks=range(0, 49, 12))
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel(f"{plane}: along {'RAS'[across]}, mm", fontsize=8)
+    axes.set_ylabel(f"along {'RAS'[up]}, mm", fontsize=8)
+
+
+def outline(axes: Axes, hidden: Tensor, plane: str, grid: Grid) -> None:
+    """The hidden cuboids that the plane goes through."""
+    width, height = (grid.spacing[axis] for axis in PLANES[plane])
+    for column, row in middle(hidden, plane).nonzero().tolist():
+        axes.add_patch(Rectangle((column * width, row * height), width, height, fill=False, color="tab:orange", linewidth=1.5))
+
+
+def middle(values: Tensor, plane: str) -> Tensor:
+    """What lies in the plane through the middle."""
+    return values[tuple(slice(None) if axis in PLANES[plane] else length // 2 for axis, length in enumerate(values.shape))]
+
+
+def draw_reach() -> Figure:
+    """What the token in the middle of a grid can hear of after one, two and three axial layers, cut open."""
+    grid = Grid((7, 7, 7))
+    sees = Axial().allowed(grid)
+    assert sees is not None
+    reached = torch.zeros(len(grid), dtype=torch.bool)
+    reached[len(grid) // 2] = True
+    first = torch.where(reached, 0, -1)  # the layer by which each token is reached
+    for layer in (1, 2, 3):
+        reached = sees[reached].any(0)
+        first[reached & (first < 0)] = layer
+    figure = Figure(figsize=(8, 2.9))
+    figure.subplots_adjust(0, 0, 1, 0.9, wspace=0)
+    open_corner = torch.zeros(grid.shape, dtype=torch.bool)
+    open_corner[4:, :3, 4:] = True
+    colours = ["#1f4e8c", "#1f4e8c", "#5b9bd5", "#c6dbef"]
+    for layer in (1, 2, 3):
+        axes: Any = figure.add_subplot(1, 3, layer, projection="3d")
+        there = (first.view(grid.shape) <= layer) & (first.view(grid.shape) >= 0) & ~open_corner
+        faces = [[[colours[each] for each in row] for row in plane] for plane in first.view(grid.shape).tolist()]
+        axes.voxels(there.numpy(), facecolors=np.array(faces), edgecolors="#404040", linewidth=0.25)
+        axes.set(xlim=(0, 7), ylim=(0, 7), zlim=(0, 7), xticks=[], yticks=[], zticks=[], box_aspect=(1, 1, 1))
+        axes.set_xlabel("R", labelpad=-14)
+        axes.set_ylabel("A", labelpad=-14)
+        axes.set_zlabel("S", labelpad=-14)
+        count = int(((first <= layer) & (first >= 0)).sum())
+        axes.set_title(f"{layer} layer{'s' * (layer > 1)}: {count} of {len(grid)} tokens", fontsize=8, y=1.03)
+        axes.view_init(elev=24, azim=-58)
+    return figure
+
+
+def draw_millimetres() -> Figure:
+    """One head's logits along each axis, in mm: one curve, taken at the displacements of two grids."""
+    density = Exponential(num_heads=1, ndim=3, lengthscale=20.0, outputscale=4.0)
+    with torch.no_grad():
+        density.raw_lengthscale += torch.tensor([0.5, 0.0, -0.7])
+    grids = {"voxels of 1.5 × 1.5 × 1.5 mm": Grid((8, 8, 8), (12.0, 12.0, 12.0))}
+    grids["voxels of 1.2 × 1.2 × 3 mm"] = Grid((10, 10, 4), (9.6, 9.6, 24.0))
+    figure = Figure(figsize=(8, 2.3), layout="constrained")
+    for axis, axes in enumerate(figure.subplots(1, 3, sharey=True)):
+        r = torch.zeros(361, 3)
+        r[:, axis] = torch.linspace(-90, 90, 361)
+        with torch.no_grad():
+            axes.plot(r[:, axis].numpy(), density.covariance(r)[0].numpy(), color="0.6", linewidth=1)
+            for (name, grid), style in zip(grids.items(), ({"marker": "o"}, {"marker": "x"}), strict=True):
+                table = SpectralBias(density).table(grid)[0]
+                line = table[tuple(slice(None) if other == axis else length - 1 for other, length in enumerate(grid.shape))]
+                axes.plot(grid.offsets(axis).numpy(), line.numpy(), linestyle="", markersize=4.5, label=name, **style)
+        axes.set_xlabel(f"displacement along {'RAS'[axis]}, mm", fontsize=8)
+        axes.set_xticks(range(-72, 73, 24))
+        axes.tick_params(labelsize=7)
+    figure.axes[0].set_ylabel("logits", fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8, frameon=False)
+    return figure
+
+
 def main(folder: Path) -> None:
     """Draw all of them."""
     torch.manual_seed(0)
@@ -244,6 +360,9 @@ def main(folder: Path) -> None:
         draw_pattern(pattern).savefig(folder / f"pattern-{name}.png", dpi=110)
     for name, scorer in SCORERS.items():
         draw_scorer(scorer()).savefig(folder / f"scorer-{name}.png", dpi=110)
+    draw_phantom(folder / "scan-planes.png")
+    for name, draw in {"occluders": draw_occluders, "reach": draw_reach, "bias": draw_millimetres}.items():
+        draw().savefig(folder / f"scan-{name}.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Every block of code in README and docs runs, and prints what the page says it prints.
 
-``python`` blocks of one page share their names; ``sh`` blocks run line by line as they are printed, ``make`` only as a dry run; a
-``text`` block right behind either is what it has to print, with ``...`` for anything; ``yaml`` blocks are mappings that load.
+``python`` blocks of one page share their names; ``sh`` blocks run line by line as they are printed, ``make`` only as a dry run and
+``vitkit`` in this process, which spares it seconds of imports; a line may end with ``# exit code 1``. A ``text`` block right behind
+either is what it has to print, with ``...`` for anything; ``yaml`` blocks are mappings that load.
 ``<!-- skip: next -->`` before a block leaves it out, which is for what needs a network or a file that only the reader has.
 """
 
@@ -10,6 +11,7 @@ import doctest
 import io
 import os
 import pkgutil
+import re
 import shlex
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 import vitkit
+from vitkit.cli.main import main
 from vitkit.evaluation import folder, results
 
 ROOT = Path(__file__).parents[1]
@@ -43,11 +46,24 @@ def shell(example: Example) -> None:
     printed = ""
     for line in example.parsed.replace("\\\n", " ").splitlines():
         if words := shlex.split(line, comments=True):
-            command = ["make", "--dry-run", "--directory", str(ROOT), *words[1:]] if words[0] == "make" else words
-            found = subprocess.run(command, check=False, capture_output=True, text=True)
-            assert found.returncode == 0, f"{example.path}:{example.line}: {line}\n{found.stdout}{found.stderr}"
-            printed += found.stdout if words[0] != "make" else ""
+            expected = re.search(r"# exit code (\d+)$", line)
+            code, output, errors = command(words)
+            assert code == int(expected[1] if expected else 0), f"{example.path}:{example.line}: {line}\n{output}{errors}"
+            printed += output if words[0] != "make" else ""
+            printed += errors if code else ""
     example.namespace["printed"] = printed
+
+
+def command(words: list[str]) -> tuple[int, str, str]:
+    """Its exit code, output and errors."""
+    if words[0] == "vitkit":
+        output, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            code = main(words[1:])
+        return code, output.getvalue(), errors.getvalue()
+    words = ["make", "--dry-run", "--directory", str(ROOT), *words[1:]] if words[0] == "make" else words
+    found = subprocess.run(words, check=False, capture_output=True, text=True)
+    return found.returncode, found.stdout, found.stderr
 
 
 def text(example: Example) -> None:
@@ -91,11 +107,21 @@ def test_page_runs_as_printed(page: Path) -> None:
     run(page)
 
 
-def test_a_wrong_page_is_noticed(tmp_path: Path) -> None:
-    page = tmp_path / "wrong.md"
-    page.write_text("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n", encoding="utf-8")
-    with pytest.raises(AssertionError, match="2"):
-        run(page)
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n", "2"),
+        ("```sh\nvitkit --version\n```\n\n```text\nno version\n```\n", vitkit.__version__),
+        ("```sh\nvitkit --version  # exit code 1\n```\n", "vitkit --version"),
+        ("```sh\nvitkit nonsense\n```\n", "nonsense"),
+        ("```sh\nvitkit nonsense  # exit code 2\n```\n\n```text\nsense\n```\n", "vitkit: error: vitkit nonsense"),
+    ],
+)
+def test_a_wrong_page_is_noticed(page: str, found: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.md"
+    path.write_text(page, encoding="utf-8")
+    with pytest.raises(AssertionError, match=re.escape(found)):
+        run(path)
 
 
 @pytest.mark.parametrize("room", ROOMS)

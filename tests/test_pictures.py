@@ -1,17 +1,17 @@
-"""The pictures of densities, biases, patterns and scorers are those that their script draws, and the pages show each of them."""
+"""The pictures of densities, biases, patterns, scorers and scans are those that their script draws, and the pages show each."""
 
 import re
 import runpy
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
-KINDS = ("density", "bias", "pattern", "scorer")
+PAGES = {kind: DOCS / "concepts" / f"{kind}.md" for kind in ("density", "bias", "pattern", "scorer")}
+PAGES["scan"] = DOCS / "volumes.md"
 
 
 def test_each_picture_is_drawn_kept_and_shown(tmp_path):
     runpy.run_path(str(DOCS / "pictures.py"))["main"](tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
-    kept = {path.name for kind in KINDS for path in (DOCS / "images").glob(f"{kind}-*.png")}
-    pages = "".join((DOCS / "concepts" / f"{kind}.md").read_text(encoding="utf-8") for kind in KINDS)
-    shown = set(re.findall(r"\]\(\.\./images/([\w-]+\.png)\)", pages))
+    kept = {path.name for kind in PAGES for path in (DOCS / "images").glob(f"{kind}-*.png")}
+    shown = set(re.findall(r"\]\((?:\.\./)?images/([\w-]+\.png)\)", "".join(page.read_text("utf-8") for page in PAGES.values())))
     assert drawn == kept == shown

@@ -80,7 +80,8 @@ def _scans(path: Path) -> tuple[list[tuple[Path, Path | None]], list[DataError]]
 
 
 def _show(found: "Fingerprint", problems: int) -> None:
-    table = Table(box=box.SIMPLE, show_header=False, caption="where scans differ: smallest … median … largest, or (how many)")
+    caption = "where scans differ: smallest … median … largest, or (how many)" if found.records else None
+    table = Table(box=box.SIMPLE, show_header=False, caption=caption)
     for name, value in found.summary():
         table.add_row(name, value)
     table.add_row("problems", str(problems))
