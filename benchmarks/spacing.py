@@ -2,8 +2,9 @@
 
 The same scans are resampled along that axis alone, as a scanner with thicker slices would give them. A model sees the same tissue
 at every spacing: the size in voxels shrinks as the spacing grows, the patch keeps its voxels, so the grid of tokens gets shorter.
-No model is trained at another spacing than the first, and none of its weights changes after that. What changes is what its
-positions are told, in up to two ways, each of them tested with the very same weights:
+Padding around a scan is shown as 0 and not masked: a mean over real tokens alone would not tell how many there are, and with them
+how large something is. No model is trained at another spacing than the first, and no weight changes after that. What changes is
+what its positions are told, in up to two ways, each of them tested with the very same weights:
 
 - "in mm": the spectral bias gets the scan's spacing. Absolute positions and the table are spread over the same mm, by linear
   interpolation (sin-cos by its formula), which they can be as all the grids cover the same box. vitkit refuses to resample a
@@ -11,9 +12,9 @@ positions are told, in up to two ways, each of them tested with the very same we
 - "in tokens": a step from token to token counts as in training; for the spectral bias that is a wrong constant spacing.
 
 Schemes share everything else: initial weights, order of the data and augmentation depend on the seed alone, so that their
-differences are paired by seed. The number of epochs is fixed, and nothing is chosen by a score. An interval is Student's, over
-seeds: it says how sure a mean over trainings is on these very scans, not on others, and is not corrected for the number of
-schemes.
+differences are paired by seed. The number of epochs is fixed, and no training is stopped or chosen by a score. An interval is
+Student's, over seeds: it says how sure a mean over trainings is on these very scans, not on others, and is not corrected for the
+number of schemes.
 
 --data names folders that vitkit.data.Scans reads. "generated" stands for scans made here: two balls, near each other or far apart
 along the axis, anywhere, so that nothing but their distance in mm tells the classes apart. Every finished training is a line in
@@ -72,17 +73,17 @@ class Settings:
     """Box about the middle of a scan that the model sees, in mm along right, front and head; smaller scans are padded."""
     axis: int = 2
     """The one that is resampled."""
-    epochs: int = 30
+    epochs: int = 24
     patch: int = 8
     dim: int = 48
     heads: int = 3
-    depth: int = 3
+    depth: int = 2
     lengthscale: float = 16.0
     """Initial length scale of the spectral biases, in mm."""
-    batch: int = 16
-    lr: float = 2e-3
+    batch: int = 8
+    lr: float = 3e-3
     weight_decay: float = 0.05
-    warmup_epochs: int = 3
+    warmup_epochs: int = 2
     label_smoothing: float = 0.1
     shift: int = 3
     """Largest shift of a training scan along each axis, in voxels."""
@@ -181,8 +182,6 @@ class Split:
 
     images: Tensor
     """(scans, 1, R, A, S), in [0, 1]."""
-    real: Tensor | None
-    """(scans, R, A, S): what is not padding; None if nothing is."""
     labels: Tensor
 
 
@@ -206,12 +205,11 @@ def load(source: Scans, name: str, settings: Settings) -> Data:
     def split(which: str, along: float) -> Split:
         source.preprocess = Preprocess(settings.size(along), spacing=settings.spacing(along))
         batch = collate(list(source.split(which)))
-        return Split(batch.image, batch.real, batch.label)
+        return Split(batch.image, batch.label)
 
     train = split("train", SPACINGS[0])
     tests = {which: {along: split(which, along) for along in SPACINGS} for which in splits[1:]}
-    values = train.images[:, 0][train.real]
-    mean, std = round(values.mean().item(), 3), round(values.std().item(), 3)
+    mean, std = round(train.images.mean().item(), 3), round(train.images.std().item(), 3)
     preprocess = Preprocess(settings.size(SPACINGS[0]), [mean], [std], spacing=settings.spacing(SPACINGS[0]))
     return Data(name, train, tests, source.num_classes, {which: source.fingerprint(which) for which in splits}, preprocess)
 
@@ -228,9 +226,8 @@ def train(model: Classifier, data: Split, settings: Settings, seed: int) -> floa
     for _ in range(settings.epochs):
         for chosen in torch.randperm(len(data.labels), generator=generator)[: per_epoch * settings.batch].split(settings.batch):
             steps = torch.randint(-settings.shift, settings.shift + 1, (len(chosen), 3), generator=generator).tolist()
-            images = shifted(data.images[chosen], steps)
-            real = None if data.real is None else shifted(data.real[chosen, None], steps)[:, 0]
-            loss = cross_entropy(model(images, real=real), data.labels[chosen], label_smoothing=settings.label_smoothing)
+            logits = model(shifted(data.images[chosen], steps))
+            loss = cross_entropy(logits, data.labels[chosen], label_smoothing=settings.label_smoothing)
             optimiser.zero_grad()
             loss.backward()
             clip_grad_norm_(model.parameters(), 1.0)
@@ -249,9 +246,7 @@ def shifted(scans: Tensor, steps: Sequence[Sequence[int]]) -> Tensor:
 @torch.inference_mode()
 def test(model: Classifier, data: Split) -> dict[str, float]:
     """AUROC and accuracy."""
-    parts = torch.arange(len(data.labels)).split(32)
-    masks = [None if data.real is None else data.real[part] for part in parts]
-    logits = torch.cat([model(data.images[part], real=real) for part, real in zip(parts, masks, strict=True)]).double()
+    logits = torch.cat([model(images) for images in data.images.split(32)]).double()
     found = macro_auroc(logits.softmax(1).numpy(), data.labels.numpy())
     assert found is not None, "a split lacks a class"
     return {"AUROC": found[0], "accuracy": (logits.argmax(1) == data.labels).double().mean().item()}
