@@ -1,8 +1,8 @@
 """Every block of code in README and docs runs, and prints what the page says it prints.
 
-``python`` blocks of one page share their names; ``sh`` blocks run line by line as they are printed, ``make`` only as a dry run and
-``vitkit`` in this process, which spares it seconds of imports; a line may end with ``# exit code 1``. A ``text`` block right behind
-either is what it has to print, with ``...`` for anything; ``yaml`` blocks are mappings that load.
+``python`` blocks of one page share their names; ``sh`` blocks run line by line as they are printed, ``make`` only as a dry run
+and ``vitkit`` in this process, which spares it seconds of imports; a line may end with ``# exit code 1``. A ``text`` block right
+behind either is what it has to print, with ``...`` for anything; ``yaml`` blocks are mappings that load.
 ``<!-- skip: next -->`` before a block leaves it out, which is for what needs a network or a file that only the reader has.
 """
 
