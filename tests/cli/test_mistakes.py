@@ -73,7 +73,7 @@ def changed(conf, tmp_path):
         ([BIAS, "vitkit.bias.NoBia"], "Did you mean NoBias?"),
         ([BIAS, "null"], "model.encoder.bias is null; expected a Bias. Write NoBias, which does nothing."),
         ([BIAS, "NoBias", f"{BIAS}.lengthscale", "3"], "unknown key model.encoder.bias.lengthscale;"),
-        (["--data", "Nope"], "data is Nope; expected an ImageData: Digits, ImageFolder, MedMNIST, TorchVision."),
+        (["--data", "Nope"], "data is Nope; expected an ImageData: Digits, ImageFolder, MedMNIST, Scans, TorchVision."),
         (["--data", "ImageFolder"], "no data.root; expected a value. Give it in the config or on the command line."),
         (["--data", "ImageFolder", "--data.root", "nowhere"], "data.root nowhere does not exist; expected a folder"),
         (["--config", "none.yaml"], "none.yaml; expected a YAML file. Check the path."),
