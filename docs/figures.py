@@ -20,7 +20,7 @@ def show(name: str) -> str:
     about = found["environment"]
     machine = f"{about['processor']}, {about['cores']} cores, {about['gpu'] or 'no GPU'}"
     where = f"{machine}, Python {about['python']}, torch {about['torch']}"
-    tables = {"accuracy": accuracy, "spacing": spacing}.get(name, costs)(found["results"])
+    tables = {"accuracy": accuracy, "plan": estimates, "spacing": spacing}.get(name, costs)(found["results"])
     return "\n".join([f"`{about['command']}`, on {where}:", "", *tables])
 
 
@@ -36,6 +36,15 @@ def costs(results: dict[str, Any]) -> Iterable[str]:
             else:
                 yield f"| {label} | {name} | {cost} | | | |"
             label = ""
+
+
+def estimates(results: dict[str, Any]) -> Iterable[str]:
+    """A plan's peak of a training step, and how much of each measured one it is."""
+    yield "| model | attention | estimate, MiB | live bytes | of it | resident | of it |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    for name, row in results.items():
+        measured = " | ".join(f"{row[f'{way}_mib']:,.1f} | {row[f'{way}_ratio']:.2f}" for way in ("live", "resident"))
+        yield f"| {name} | {row['backend']} | {row['estimate_mib']:,.1f} | {measured} |"
 
 
 def accuracy(results: dict[str, Any]) -> Iterable[str]:
