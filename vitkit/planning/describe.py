@@ -45,7 +45,7 @@ def describe(plan: Plan, speed: Speed | None = None) -> Iterator[str]:
     yield ""
     yield f"{'':30}{'peak':>12}{'GFLOP':>12}" + ("  rough time" if speed else "")
     for words, stage in (("training step", plan.training), ("validation step", plan.validation), ("inference", plan.inference)):
-        yield f"{words:30}{format_memory(stage.peak):>12}{stage.flops / 1e9:>12,.2f}" + _time(stage, speed)
+        yield f"{words:30}{format_memory(stage.peak):>12} {stage.flops / 1e9:>11,.2f}" + _time(stage, speed)
 
 
 def _time(stage: Stage, speed: Speed | None) -> str:
