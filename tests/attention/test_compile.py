@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vitkit.attention import Additive, Cosine, Global, Neighbourhood, Union, Window
+from vitkit.attention import Additive, AlongAxis, Axial, Cosine, Global, Neighbourhood, Union, Window
 from vitkit.bias import PrefixBias, SpectralBias
 from vitkit.embedding import PatchEmbed
 from vitkit.encoder import Encoder
@@ -67,6 +67,7 @@ EXPORTED = {
     "cosine": {"scorer": Cosine(2)},
     "additive": {"scorer": Additive(2, 8, 4)},
     "by quadrature": {"bias": SpectralBias(Numeric(2, 2), support="patch")},
+    "axial": {"pattern": [[Axial(gates=2), AlongAxis(1)]], "bias": SpectralBias(Exponential(2, 2))},
     "patterns, prefix": {"pattern": Union([Window(2), Neighbourhood(1), Global(stride=2)]), "bias": PrefixBias(2)},
 }
 

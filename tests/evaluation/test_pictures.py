@@ -48,6 +48,16 @@ def test_of_a_volume_the_middle_slice_is_shown(tmp_path):
     assert (strip(tmp_path, volume) == 255).all()
 
 
+def test_a_volumes_head_is_up_and_its_front_to_the_right(tmp_path):
+    volume = torch.zeros(1, 1, 5, 64, 64)
+    volume[..., 48:] = 1.0
+    volume[..., 60:, :] = 1.0
+    shown = strip(tmp_path, volume)
+    assert (shown[:16] == 255).all()
+    assert (shown[:, 60:] == 255).all()
+    assert not shown[16:, :60].any()
+
+
 def test_the_same_images_make_the_same_file(tmp_path):
     images = torch.rand(6, 3, 16, 16)
     save_strip(tmp_path / "a.png", images)

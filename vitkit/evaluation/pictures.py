@@ -21,7 +21,7 @@ def save_strip(
     """Write images side by side as a PNG.
 
     Small images are enlarged without smoothing and large ones reduced, so that the shorter side has 64 to 128 pixels. Of a volume
-    the middle slice along its first axis is shown, of channels that make no colour the first.
+    the middle slice along its first axis is shown, its last axis upwards, of channels that make no colour the first.
 
     Args:
         path: Where to.
@@ -39,8 +39,9 @@ def save_strip(
 
 
 def _slice(image: Tensor, area: Tensor) -> tuple[Float[Tensor, "3 height width"], Bool[Tensor, "height width"]]:
-    while area.ndim > 2:
-        image, area = image[:, image.shape[1] // 2], area[len(area) // 2]
+    if area.ndim == 3:  # right, front, head: the sagittal plane with the front to the right and the head up
+        middle = len(area) // 2
+        image, area = (x.transpose(-1, -2).flip(-2) for x in (image[:, middle], area[middle]))
     if area.ndim == 1:
         image, area = image[:, None], area[None]
     return (image if len(image) == 3 else image[:1].expand(3, -1, -1)), area

@@ -45,23 +45,28 @@ class Axial(Pattern):
         self.gates = gates
 
     def terms(self, grid: Grid) -> list[Pattern]:
-        """One pattern along each axis."""
-        return [AlongAxis(axis, length) for axis, length in enumerate(self.lengths(grid))]
-
-    def lengths(self, grid: Grid) -> tuple[int, ...]:
-        """Tokens of a line's parts, along each axis.
+        """One pattern along each axis.
 
         Raises:
             UsageError: Windows or gates for another number of axes.
         """
+        return [AlongAxis(axis, window) for axis, window in enumerate(self._windows(grid))]
+
+    def lengths(self, grid: Grid) -> tuple[int, ...]:
+        """Tokens of a line's parts, along each axis."""
+        return tuple(
+            length if window is None else min(window, length)
+            for window, length in zip(self._windows(grid), grid.shape, strict=True)
+        )
+
+    def _windows(self, grid: Grid) -> tuple[int | None, ...]:
         if self.gates not in (0, grid.ndim):
             raise UsageError(
                 f"an Axial with gates for {self.gates} axes on a grid of {grid.ndim}, {grid.shape}",
                 "as many axes in both",
                 f"Set gates to {grid.ndim}.",
             )
-        windows = grid.shape if self.window is None else per_axis("the window of Axial", self.window, grid)
-        return tuple(map(min, windows, grid.shape))
+        return (None,) * grid.ndim if self.window is None else per_axis("the window of Axial", self.window, grid)
 
     def sees(self, grid: Grid, query: Int[Tensor, "*#pairs"], key: Int[Tensor, "*#pairs"]) -> Bool[Tensor, "*#pairs"]:
         """Whether the key stands on one of the lines through the query."""
