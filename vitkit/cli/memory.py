@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 
 from vitkit.attention import Attention
-from vitkit.cli.training import TrainingCLI
 from vitkit.errors import VitkitError
 from vitkit.planning import format_memory, plan, total_memory
 from vitkit.planning.plan import PRECISIONS, full_precision
@@ -17,35 +16,6 @@ from vitkit.tasks import ClassificationTask
 
 SWITCH = "VITKIT_MEMORY_CHECK"
 """Environment variable that, set to 0, lets ``vitkit fit`` begin whatever its plan says."""
-
-
-class PlanningCLI(TrainingCLI):
-    """The command line of ``vitkit fit``, which makes model and data, no trainer, and runs nothing."""
-
-    def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """None: a trainer would look for the GPU that a plan may be made without."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-    def facts(self, device: str | None) -> dict[str, Any]:
-        """What of the trainer's options a plan depends on, as :func:`~vitkit.planning.plan` takes it.
-
-        Args:
-            device: Type of the device; the one that the trainer would take if not given.
-        """
-        config = self._get(self.config_init, "trainer")
-        if device is None:
-            accelerator = config["accelerator"]
-            found = torch.cuda.is_available() if accelerator == "auto" else accelerator in ("gpu", "cuda")
-            device = "cuda" if found else "cpu"
-        callbacks = config["callbacks"] or []
-        return {
-            "precision": str(config["precision"] or "32-true"),
-            "device": device,
-            "average": _averages(callbacks if isinstance(callbacks, list) else [callbacks]),
-            "accumulate": config["accumulate_grad_batches"],
-        }
 
 
 def require_memory(task: ClassificationTask, batch_size: int, trainer: L.Trainer) -> None:
@@ -66,13 +36,13 @@ def require_memory(task: ClassificationTask, batch_size: int, trainer: L.Trainer
     total = total_memory(device)
     if _generous(task, batch_size) < total:
         return
-    averages = _averages(trainer.callbacks)  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
+    average = averages_weights(trainer.callbacks)  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
     peak = plan(
         task,
         batch_size,
         precision=precision,
         device=device,
-        average=averages,
+        average=average,
         accumulate=trainer.accumulate_grad_batches,
     ).peak
     if peak > total:
@@ -83,7 +53,8 @@ def require_memory(task: ClassificationTask, batch_size: int, trainer: L.Trainer
         )
 
 
-def _averages(callbacks: list[Any]) -> bool:
+def averages_weights(callbacks: list[Any]) -> bool:
+    """Whether a callback keeps a second copy of the weights."""
     return any(isinstance(callback, WeightAveraging) for callback in callbacks)
 
 

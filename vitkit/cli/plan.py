@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
 
 def _plan(arguments: Any, words: list[str]) -> int:
     # Imported here, so that help comes at once.
-    from vitkit.cli.memory import PlanningCLI
+    from vitkit.cli.planning_cli import PlanningCLI
     from vitkit.cli.quiet import quiet
     from vitkit.files import replacing
     from vitkit.planning import calibrate, describe, format_memory, free_memory, parse_memory, plan, suggest

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 import vitkit.cli.parsing  # noqa: F401  # tells the parser of numbers
 from vitkit import __version__
 from vitkit.cli.commands import TRAINING
+from vitkit.cli.memory import require_memory
 from vitkit.cli.predictions import PredictionsFile
 from vitkit.cli.progress import progress
 from vitkit.cli.quiet import quiet
@@ -51,12 +52,6 @@ def main(command: str, arguments: list[str]) -> int:
 def _asks(arguments: list[str]) -> bool:
     """Whether this only prints something."""
     return any(word.partition("=")[0] in ("-h", "--help", "--print_config") or word.endswith(".help") for word in arguments)
-
-
-def _require_memory(task: ClassificationTask, batch_size: int, trainer: L.Trainer) -> None:
-    from vitkit.cli.memory import require_memory  # it inherits from what is here
-
-    require_memory(task, batch_size, trainer)
 
 
 class TrainingCLI(LightningCLI):
@@ -236,7 +231,7 @@ class TrainingCLI(LightningCLI):
             self.model.data_config = self.config_dump["data"]
             self.model.overrides = self.overrides
             path = None if self.recalled is None else self.recalled.path
-            _require_memory(self.model, self.datamodule.batch_size, self.trainer)
+            require_memory(self.model, self.datamodule.batch_size, self.trainer)
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=path)
             self._report()
             return
