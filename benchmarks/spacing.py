@@ -335,7 +335,7 @@ def gather(records: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def make_pairs(out: Path, axis: int, train: int = 160, test: int = 80, seed: int = 0) -> None:
+def make_pairs(out: Path, axis: int, train: int = 192, test: int = 80, seed: int = 0) -> None:
     """Generated scans: two balls of 4 mm radius, 14 to 18 mm apart or 26 to 30, within 15 degrees of the axis."""
     rows = [["image", "label", "split"]]
     for index in range(train + test):
@@ -419,7 +419,7 @@ def report(data: Data, settings: Settings, records: dict[str, list[dict[str, Any
     tested, count = ("test" if "test" in scores else "val"), len(first(data.tests)[SPACINGS[0]].labels)
     text = []
     if tested == "val":
-        text.append(f"{data.name}: there is no test split; this is the validation split, by which nothing was chosen.\n")
+        text.append(f"{data.name}: there is no test split; this is the validation split.\n")
     for condition, metrics in scores[tested].items():
         for metric, summary in metrics.items():
             where = f"trained at {SPACINGS[0]:g} mm, tested at {condition} along {'RAS'[settings.axis]}"
