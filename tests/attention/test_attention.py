@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vitkit.attention import Attention, Full, Pattern, Window, attend
+from vitkit.attention import Attention, Axial, Full, Pattern, Window, attend
 from vitkit.bias import NoBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
@@ -139,6 +139,8 @@ def test_no_sample_at_all(bias):
         ({"keep": torch.zeros(3, 12, dtype=torch.long)}, r"keep of shape \(3, 12\).* for a batch of 2"),
         ({"keep": torch.zeros(2, 12)}, "type torch.float32"),
         ({"keep": torch.zeros(2, 12, dtype=torch.long, device="meta")}, "keep on meta; expected one device"),
+        ({"real": torch.ones(2, 12, dtype=torch.bool, device="meta")}, "real on meta; expected one device"),
+        ({"pattern": Axial(), "gates": torch.ones(2, 2, device="meta")}, "gates on meta; expected one device"),
         ({"k": torch.zeros(2, 2, 5, 8)}, r"\(2, 2, 5, 8\)"),
         ({"v": torch.zeros(2, 2, 12, 5)}, r"\(2, 2, 12, 5\)"),
         ({"k": torch.zeros(1, 2, 12, 8), "v": torch.zeros(1, 2, 12, 8)}, r"\(1, 2, 12, 8\)"),

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 
-from vitkit.attention import Attention, Axial, Cosine, attend, axial
+from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, attend, axial
 from vitkit.bias import KeyBias, NoBias, PrefixBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
@@ -227,15 +226,29 @@ def test_prefix_tokens_are_seen_along_every_axis(prefix):
     torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.parametrize("options", [{"scorer": Cosine(HEADS)}, {"bias": KeyBias(HEADS, (3, 4), std=1.0)}, {"keep": True}])
-def test_what_views_cannot_serve_is_summed(options):
-    grid, inputs = Grid((3, 4)), tokens(12)
-    if options.get("keep"):
-        options = {"keep": torch.stack([torch.randperm(12)[:7].sort().values for _ in range(BATCH)])}
-        inputs = tokens(7)
-    options = {name: value.double() if isinstance(value, nn.Module) else value for name, value in options.items()}
-    found = attend(*inputs, grid, pattern=Axial(), **options)
-    wanted = sum(attend(*inputs, grid, pattern=term, backend="eager", **options) for term in Axial().terms(grid))
+@pytest.mark.parametrize("scorer", [Cosine(HEADS), Bilinear(HEADS, WIDTH, learned=True), Additive(HEADS, WIDTH, hidden_dim=6)])
+@pytest.mark.parametrize("bias", BIASES)
+def test_any_scorer(scorer, bias):
+    """In value and every gradient; what is no dot product goes term by term."""
+    grid, scorer, logits = Grid((3, 4)), scorer.double(), BIASES[bias]((3, 4)).double()
+    inputs = tokens(12)
+    variables = [*inputs, *scorer.parameters(), *logits.parameters()]
+    found = attend(*inputs, grid, bias=logits, pattern=Axial(), scorer=scorer)
+    wanted = sum(attend(*inputs, grid, bias=logits, pattern=term, scorer=scorer, backend="eager") for term in Axial().terms(grid))
+    cotangent = torch.randn_like(wanted)
+    assert_equal(found, wanted)
+    for mine, theirs in zip(gradients(found, variables, cotangent), gradients(wanted, variables, cotangent), strict=True):
+        assert_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_what_views_cannot_serve_is_summed(removed):
+    """A bias that is not stationary, or tokens that are gone."""
+    grid, inputs = Grid((3, 4)), tokens(7 if removed else 12)
+    keep = torch.stack([torch.randperm(12)[:7].sort().values for _ in range(BATCH)]) if removed else None
+    bias = NoBias() if removed else KeyBias(HEADS, (3, 4), std=1.0).double()
+    found = attend(*inputs, grid, pattern=Axial(), bias=bias, keep=keep)
+    wanted = sum(attend(*inputs, grid, pattern=term, bias=bias, keep=keep, backend="eager") for term in Axial().terms(grid))
     torch.testing.assert_close(found, wanted)
 
 

@@ -1,5 +1,6 @@
 """Attention as a function of queries, keys and values."""
 
+from collections.abc import Mapping
 from math import prod
 
 import torch
@@ -54,7 +55,7 @@ def attend(
         UsageError: Tensors of several types or devices, heads that do not fit, a pattern that leaves nothing, or a backend that
             cannot serve.
     """
-    _check(q, k, v, bias, scorer, keep)
+    _check(q, k, v, bias, scorer, {"keep": keep, "real": real, "gates": gates})
     _check_tokens(q, k, v, grid, prefix, keep)
     _check_terms(q, grid, pattern, real, gates)
     if k.shape[1] != q.shape[1]:
@@ -122,15 +123,14 @@ def _check_tokens(q: Tensor, k: Tensor, v: Tensor, grid: Grid, prefix: int, keep
         )
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer, keep: Tensor | None) -> None:
+def _check(q: Tensor, k: Tensor, v: Tensor, bias: Bias, scorer: Scorer, others: Mapping[str, Tensor | None]) -> None:
     if not q.dtype == k.dtype == v.dtype or not q.is_floating_point():
         raise UsageError(
             f"queries, keys and values of {q.dtype}, {k.dtype}, {v.dtype}", "one type, of floating point", "Convert them."
         )
     own = {name: next(module.parameters(), q).device for name, module in (("bias", bias), ("scorer", scorer))}
-    devices = {"queries": q.device, "keys": k.device, "values": v.device, **own}
-    if keep is not None:
-        devices["keep"] = keep.device
+    given = {name: x.device for name, x in others.items() if x is not None}
+    devices = {"queries": q.device, "keys": k.device, "values": v.device, **own, **given}
     if len(set(devices.values())) > 1:
         found = ", ".join(f"{name} on {device}" for name, device in devices.items())
         raise UsageError(found, "one device", "Move them to the same one.")

@@ -53,7 +53,8 @@ def axial_attention(
     learned = any(bias is not None and bias.requires_grad for bias in biases) and torch.is_grad_enabled()
     if q.device.type != "cpu" and not learned and real is None:
         return _fused(q, k, v, tuple(shape), lengths, biases, gates, scale)
-    out: Tensor = _run(q, k, v, tuple(shape), tuple(lengths), gates, real, scale, biases)
+    tokens = (x.contiguous() for x in (q, k, v))
+    out: Tensor = _run(*tokens, tuple(shape), tuple(lengths), gates, real, scale, *biases)
     return out
 
 
@@ -89,18 +90,8 @@ def _fused(
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # a loop over tiles, which a compiler would unroll
-def _run(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    shape: tuple[int, ...],
-    lengths: tuple[int, ...],
-    gates: Tensor | None,
-    real: Tensor | None,
-    scale: float,
-    biases: Sequence[Tensor | None],
-) -> Any:
-    return _Axial.apply(q.contiguous(), k.contiguous(), v.contiguous(), shape, lengths, gates, real, scale, *biases)
+def _run(*arguments: Any) -> Any:
+    return _Axial.apply(*arguments)
 
 
 class _Axial(torch.autograd.Function):
