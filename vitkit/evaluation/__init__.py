@@ -4,10 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitkit.evaluation.brightness import Gain, Gamma, Shift
     from vitkit.evaluation.bundled import bundled_suites
     from vitkit.evaluation.condition import Applied, Condition, Context
-    from vitkit.evaluation.occlusion import RandomOcclusion
+    from vitkit.evaluation.conditions.brightness import Gain, Gamma, Shift
+    from vitkit.evaluation.conditions.corruption import Corruption
+    from vitkit.evaluation.conditions.occlusion import RandomOcclusion
     from vitkit.evaluation.results import DataInfo, Results, load_results
     from vitkit.evaluation.run import evaluate
     from vitkit.evaluation.suite import Suite
@@ -18,12 +19,13 @@ _HOMES = {
     "Applied": "condition",
     "Condition": "condition",
     "Context": "condition",
+    "Corruption": "conditions.corruption",
     "DataInfo": "results",
-    "Gain": "brightness",
-    "Gamma": "brightness",
-    "RandomOcclusion": "occlusion",
+    "Gain": "conditions.brightness",
+    "Gamma": "conditions.brightness",
+    "RandomOcclusion": "conditions.occlusion",
     "Results": "results",
-    "Shift": "brightness",
+    "Shift": "conditions.brightness",
     "Suite": "suite",
     "bundled_suites": "bundled",
     "evaluate": "run",
@@ -35,6 +37,7 @@ __all__ = [
     "Applied",
     "Condition",
     "Context",
+    "Corruption",
     "DataInfo",
     "Gain",
     "Gamma",

@@ -1,0 +1,45 @@
+"""A corruption of one's own is one function."""
+
+import pytest
+import torch
+
+from vitkit.errors import UsageError
+from vitkit.evaluation import Context, Corruption, Suite
+from vitkit.recipe import recipe
+
+
+def noise(images, severity, seeds, scale=1.0):
+    """Noise of each image's own seed."""
+    drawn = [torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(seed % 2**32)) for seed in seeds]
+    return images + scale * severity * torch.stack(drawn)
+
+
+def test_a_function_becomes_a_condition_that_no_batch_changes() -> None:
+    condition = Corruption(noise, [0.1, 0.2], arguments={"scale": 2.0})
+    images = torch.rand(4, 1, 5, 5)
+    together = condition.apply(images, 0.2, Context(list("abcd")))
+    alone = condition.apply(images[2:3], 0.2, Context(["c"]))
+    assert torch.equal(together.images[2], alone.images[0])
+    assert 0 <= together.images.min() <= together.images.max() <= 1
+    raw = noise(images, 0.2, Context(list("abcd")).seeds("corruptions", "noise", 0.2), 2.0)
+    assert torch.allclose(together.clipped, ((raw < 0) | (raw > 1)).flatten(1).float().mean(1))
+    assert condition.id(0.2) == "corruptions.noise/0.2"
+    assert condition.title == "Noise"
+    assert recipe(condition)["init_args"]["function"] == f"{noise.__module__}.noise"
+
+
+def test_it_can_be_named_in_a_file(tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    lines = ["name: mine", "conditions:", "  - class_path: vitkit.evaluation.Corruption", "    init_args: {function: torch.flip}"]
+    path.write_text("\n".join(lines))
+    [condition] = Suite.load(path).conditions
+    assert condition.function is torch.flip
+    assert recipe(condition)["init_args"]["function"] == "torch.flip"
+
+
+@pytest.mark.parametrize(
+    ("function", "said"), [("nowhere.at_all", "nowhere.at_all"), ("plain", "plain"), (lambda i, s, seeds: i[:1], "shape")]
+)
+def test_what_is_no_corruption_is_refused(function, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        Corruption(function, [1], name="mine").apply(torch.rand(2, 1, 4, 4), 1.0, Context(["a", "b"]))

@@ -1,0 +1,1 @@
+"""What a suite lists, one kind of condition a file."""
