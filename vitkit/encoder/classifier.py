@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from vitkit.attention import Full
 from vitkit.encoder.encoder import Encoder
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
@@ -19,9 +21,13 @@ class Classifier(nn.Module, Recorded):
         encoder: The encoder.
         num_classes: Number of classes.
         preprocess: Size and normalisation of the images; normalising happens here and nowhere else.
+        background: Intensity in [0, 1] of voxels where there is nothing, as 0 in a segmentation or around a brain without its
+            skull. They then count as padding: a patch of nothing else is no token, which is faster the emptier the images are.
+            Every voxel counts if not given.
 
     Raises:
-        UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's.
+        UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's, or a
+            background outside of [0, 1].
 
     >>> import torch
     >>> from vitkit.embedding import PatchEmbed
@@ -31,8 +37,10 @@ class Classifier(nn.Module, Recorded):
     torch.Size([4, 10])
     """
 
-    def __init__(self, encoder: Encoder, num_classes: int, preprocess: Preprocess) -> None:
+    def __init__(self, encoder: Encoder, num_classes: int, preprocess: Preprocess, background: float | None = None) -> None:
         super().__init__()
+        if background is not None and not 0 <= background <= 1:
+            raise UsageError(f"background={background}", "an intensity in [0, 1]", "Use 0 for black.")
         if num_classes < 2:
             raise UsageError(f"num_classes={num_classes}", "at least two", "Give the number of classes of the data.")
         if preprocess.channels != encoder.embed.in_chans or len(preprocess.size) != encoder.embed.ndim:
@@ -45,6 +53,7 @@ class Classifier(nn.Module, Recorded):
         self.encoder = encoder
         self.preprocess = preprocess
         self.num_classes = num_classes
+        self.background = background
         self.head = nn.Linear(encoder.dim, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -60,6 +69,12 @@ class Classifier(nn.Module, Recorded):
 
         ``spacing`` is that of the preprocess if not given.
         """
+        if self.background is not None:
+            something = (images != self.background).any(1)
+            real = something if real is None else real & something
+        # A rehearsal on tensors without values, and a compiled graph, cannot look at which tokens these are.
+        if type(real) is Tensor and keep is None and not torch.compiler.is_compiling():
+            keep = self._occupied(real)
         tokens = self.encoder(self.preprocess.normalise(images), self._spacing(spacing), keep, real)
         return self.head(self.encoder.pool(tokens))
 
@@ -69,6 +84,20 @@ class Classifier(nn.Module, Recorded):
         ``spacing`` is that of the preprocess if not given.
         """
         return self.encoder.embed.grid(size, self._spacing(spacing))
+
+    def _occupied(self, real: Bool[Tensor, "batch *size"]) -> Int[Tensor, "batch kept"] | None:
+        """The tokens that hold something real, filled up to as many for every sample; None if leaving out the others saves little.
+
+        Nobody sees the tokens left out, so this changes no result; a pattern that needs the whole grid is given it.
+        """
+        patterns = [attention.pattern for block in self.encoder.blocks for attention in block.attentions]  # type: ignore[union-attr]
+        if not all(isinstance(pattern, Full) for pattern in patterns):
+            return None
+        covered = self.encoder.embed.covered(real)
+        most = max(int(covered.sum(1).max()), 1)
+        if 2 * most > covered.shape[1]:
+            return None
+        return covered.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
 
     def _spacing(self, given: Sequence[float] | None) -> Sequence[float] | None:
         return self.preprocess.spacing if given is None else given

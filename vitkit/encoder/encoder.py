@@ -37,7 +37,8 @@ class Encoder(nn.Module, Recorded):
         qkv_bias: Whether queries, keys and values have an additive offset.
         class_token: Whether a learned class token precedes the patches.
         registers: Number of learned register tokens (Darcet et al. 2024) after it.
-        pool: How :meth:`pool` makes one vector: ``"token"`` takes the class token, ``"mean"`` the mean of the patches.
+        pool: How :meth:`pool` makes one vector: ``"token"`` takes the class token, ``"mean"`` the mean of the patches, ``"sum"``
+            their sum over the number of tokens of the grid, which keeps amounts where part of the grid is padding or empty.
         norm_order: ``"pre"`` or ``"post"``, see :class:`~vitkit.encoder.Block`. With ``"pre"`` a last norm follows the blocks.
         layer_scale: Initial value of LayerScale; None for none.
         drop_path: Probability of skipping a branch in the last block; it grows linearly from zero over the blocks.
@@ -69,7 +70,7 @@ class Encoder(nn.Module, Recorded):
         qkv_bias: bool = True,
         class_token: bool = True,
         registers: int = 0,
-        pool: Literal["token", "mean"] = "token",
+        pool: Literal["token", "mean", "sum"] = "token",
         norm_order: Literal["pre", "post"] = "pre",
         layer_scale: float | None = None,
         drop_path: float = 0.0,
@@ -81,7 +82,7 @@ class Encoder(nn.Module, Recorded):
         qk_norm: bool = False,
     ) -> None:
         super().__init__()
-        for name, value, choices in (("pool", pool, ("token", "mean")), ("norm_order", norm_order, ("pre", "post"))):
+        for name, value, choices in (("pool", pool, ("token", "mean", "sum")), ("norm_order", norm_order, ("pre", "post"))):
             if value not in choices:
                 raise UsageError(f"{name}={value!r} in Encoder", f"one of {', '.join(choices)}", f"Correct {name}.")
         if pool == "token" and not class_token:
@@ -195,7 +196,7 @@ class Encoder(nn.Module, Recorded):
             )
 
     def pool(self, tokens: Tokens) -> Float[Tensor, "batch dim"]:
-        """One vector per sample: the class token, or the mean of the patches.
+        """One vector per sample: the class token, the mean of the patches, or their sum over the number of tokens of the grid.
 
         Raises:
             UsageError: The mean of no patches at all.
@@ -204,10 +205,11 @@ class Encoder(nn.Module, Recorded):
             return tokens.prefix[:, 0]
         if not tokens.patches.shape[1]:
             raise UsageError("no patch to take the mean of", "at least one", 'Keep one, or use pool="token".')
-        if tokens.real is None:
-            return tokens.patches.mean(dim=1)
-        weight = tokens.real[..., None].to(tokens.patches.dtype)
-        return (tokens.patches * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        weight = None if tokens.real is None else tokens.real[..., None].to(tokens.patches.dtype)
+        patches = tokens.patches if weight is None else tokens.patches * weight
+        if self.pooling == "sum":
+            return patches.sum(dim=1) / len(tokens.grid)
+        return patches.mean(dim=1) if weight is None else patches.sum(dim=1) / weight.sum(dim=1).clamp(min=1)
 
 
 def _per_block(pattern: Pattern | list[Pattern | list[Pattern]], depth: int) -> list[list[Pattern]]:

@@ -47,6 +47,8 @@ class ClassificationTask(L.LightningModule, Recorded):
         mixup: Alpha of the Beta distribution that mixup draws from; 0 for no mixup.
         cutmix: The same for cutmix. With both, a coin is tossed for every batch. In a volume the cut runs through its depth.
         class_weights: Weight of each class in the training loss; equal if not given.
+        background: Intensity of voxels where there is nothing, which then count as padding; see
+            :class:`~vitkit.encoder.Classifier`.
         weights: File of weights to start from, as far as they fit; a head for other classes is replaced.
 
     Raises:
@@ -73,6 +75,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         mixup: float = 0.0,
         cutmix: float = 0.0,
         class_weights: list[float] | None = None,
+        background: float | None = None,
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -86,7 +89,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         given = class_weights or []
         right = class_weights is None or (len(given) == num_classes and min(given) >= 0 and sum(given) > 0)
         _check_range("class_weights", class_weights, right, f"{num_classes} numbers not below 0, one per class")
-        self.model = Classifier(encoder, num_classes, preprocess)
+        self.model = Classifier(encoder, num_classes, preprocess, background)
         self.lr, self.weight_decay, self.warmup_epochs, self.layer_decay = lr, weight_decay, warmup_epochs, layer_decay
         mixes = [mix(alpha=alpha, num_classes=num_classes) for mix, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None
