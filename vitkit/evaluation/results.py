@@ -4,7 +4,7 @@ import csv
 import json
 import types
 import typing
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class ConditionResult:
         n: Samples; 0 if skipped.
         skipped: Why it could not be run, or None.
         picture: Strip of what the model saw, relative to the run's folder, or None.
-        metrics: accuracy, nll, brier, ece, auroc.
+        metrics: accuracy, nll, brier, ece, adaptive_ece, auroc, aurc, accuracy_at_80, accuracy_at_50.
     """
 
     id: str
@@ -111,7 +111,8 @@ class Threshold:
 class Curve:
     """Accuracy of one condition over all its severities, the clean accuracy at ``identity`` among them.
 
-    ``auc`` is the area by the trapezoid rule divided by the range of severities, so it lies in [0, 1].
+    ``auc`` is the area by the trapezoid rule divided by the range of severities, so it lies in [0, 1]. ``flip_probability`` is
+    the share of predictions that change from one severity to the next, a mean over the steps; None in older files.
     """
 
     suite: str
@@ -122,6 +123,7 @@ class Curve:
     severities: list[float]
     auc: Interval
     threshold: Threshold
+    flip_probability: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -147,10 +149,29 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class CorruptionError:
+    """Mean corruption error against AlexNet, and the relative one; see :func:`vitkit.metrics.mean_corruption_error`.
+
+    Args:
+        mce: Mean over the fifteen corruptions, as a share: 1 is AlexNet's. Undefined where it was refused.
+        relative: The same of the errors beyond the clean one.
+        corruptions: Corruption error of each.
+        refused: Why there is no ``mce``, or None.
+    """
+
+    mce: Interval
+    relative: Interval
+    corruptions: dict[str, Interval]
+    refused: str | None
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything an evaluation found out, as ``results.json`` holds it.
 
-    ``preprocess`` is None for a model that carries none. ``created`` is the time the run began, ISO 8601 in UTC.
+    ``preprocess`` is None for a model that carries none. ``created`` is the time the run began, ISO 8601 in UTC. ``mce`` is None
+    in older files. ``resampled_by`` is what the intervals draw: "sample", or "group" where the data say which samples belong
+    together, such as a patient's; ``units`` is how many of these there are, None in older files.
     """
 
     schema_version: int
@@ -169,6 +190,9 @@ class Results:
     conditions: list[ConditionResult]
     curves: list[Curve]
     comparisons: list[Comparison]
+    resampled_by: str = "sample"
+    units: int | None = None
+    mce: CorruptionError | None = None
 
     @property
     def clean(self) -> ConditionResult:
@@ -215,9 +239,16 @@ class Results:
             for metric, value in c.metrics.items()
         ]
         for curve in self.curves:
-            for metric, value in {"auc": curve.auc, "threshold_severity": curve.threshold.severity}.items():
+            metrics = {"auc": curve.auc, "threshold_severity": curve.threshold.severity}
+            if curve.flip_probability is not None:
+                metrics["flip_probability"] = curve.flip_probability
+            for metric, value in metrics.items():
                 name = {"suite": curve.suite, "condition": curve.condition, "severity": None, "metric": metric}
                 rows.append({**name, **asdict(value), "n": self.data.n})
+        if self.mce is not None and self.mce.refused is None:
+            whole = {"suite": "corruptions", "condition": "", "severity": None, "n": self.data.n}
+            rows += [{**whole, "metric": name, **asdict(getattr(self.mce, key))} for name, key in
+                     (("mce", "mce"), ("relative_mce", "relative"))]  # fmt: skip
         return rows
 
     def save(self, folder: Path | str) -> Path:
@@ -266,8 +297,10 @@ def read_tree(kind: Any, tree: Any, where: str) -> Any:
         return tree
     if is_dataclass(kind) and isinstance(tree, dict):
         expected = {item.name for item in fields(kind)}
-        if expected != set(tree):
-            difference = ", ".join(sorted(expected ^ set(tree)))
+        # What has a default was added later, and older files are without it.
+        optional = {item.name for item in fields(kind) if item.default is not MISSING}
+        if not expected - optional <= set(tree) <= expected:
+            difference = ", ".join(sorted((expected - optional) - set(tree) | (set(tree) - expected)))
             keys = ", ".join(sorted(expected))
             raise DataError(
                 f"{where}: missing or unknown {difference}", f"the keys {keys}", "Evaluate again into an empty folder."
