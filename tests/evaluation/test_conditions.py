@@ -3,8 +3,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from vitkit.corruptions import gain, gamma, kept, shift
-from vitkit.evaluation import Condition, Context, Gain, Gamma, RandomOcclusion, Shift
+from vitkit.corruptions import contrast, gain, gamma, hsv_value, kept, shift
+from vitkit.evaluation import Condition, Context, Contrast, Gain, Gamma, HSVValue, RandomOcclusion, Shift
 from vitkit.evaluation.condition import Clean
 from vitkit.grid import Grid
 
@@ -61,7 +61,10 @@ def test_a_grid_of_ones_own_comes_before_the_models():
     assert applied.area.float().mean() == 0.5
 
 
-@pytest.mark.parametrize(("kind", "operation", "amount"), [(Gain, gain, 2.0), (Shift, shift, -0.25), (Gamma, gamma, 0.5)])
+@pytest.mark.parametrize(
+    ("kind", "operation", "amount"),
+    [(Gain, gain, 2.0), (Shift, shift, -0.25), (Gamma, gamma, 0.5), (HSVValue, hsv_value, 0.25), (Contrast, contrast, 0.5)],
+)
 @pytest.mark.parametrize("size", [(4, 4), (2, 3, 4)])
 def test_brightness_is_the_operation_of_its_name(kind, operation, amount, size):
     condition = kind([amount])
@@ -72,14 +75,22 @@ def test_brightness_is_the_operation_of_its_name(kind, operation, amount, size):
     assert torch.equal(condition.apply(images(*size), condition.identity, TOKENS).images, images(*size))
     assert (condition.suite, condition.name, condition.id(amount)) == (
         "brightness",
-        kind.__name__.lower(),
-        f"brightness.{kind.__name__.lower()}/{amount:g}",
+        operation.__name__,
+        f"brightness.{operation.__name__}/{amount:g}",
     )
     assert kind([amount], name="other").name == "other"
 
 
 def test_every_condition_has_what_the_results_need():
-    for condition in (Clean(), Gain([0.5]), Shift([0.1]), Gamma([0.5]), RandomOcclusion("painted", [0.5])):
+    for condition in (
+        Clean(),
+        Gain([0.5]),
+        Shift([0.1]),
+        Gamma([0.5]),
+        HSVValue([0.1]),
+        Contrast([0.5]),
+        RandomOcclusion("painted", [0.5]),
+    ):
         assert isinstance(condition, Condition)
         assert all(isinstance(getattr(condition, name), str) for name in ("suite", "name", "title", "unit"))
         assert condition.identity in (0.0, 1.0)

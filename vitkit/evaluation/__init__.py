@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vitkit.evaluation.bundled import bundled_suites
     from vitkit.evaluation.condition import Applied, Condition, Context
-    from vitkit.evaluation.conditions.brightness import Gain, Gamma, Shift
+    from vitkit.evaluation.conditions.brightness import Contrast, Gain, Gamma, HSVValue, Shift
     from vitkit.evaluation.conditions.corruption import Corruption
     from vitkit.evaluation.conditions.occlusion import RandomOcclusion
     from vitkit.evaluation.results import DataInfo, Results, load_results
@@ -19,10 +19,12 @@ _HOMES = {
     "Applied": "condition",
     "Condition": "condition",
     "Context": "condition",
+    "Contrast": "conditions.brightness",
     "Corruption": "conditions.corruption",
     "DataInfo": "results",
     "Gain": "conditions.brightness",
     "Gamma": "conditions.brightness",
+    "HSVValue": "conditions.brightness",
     "RandomOcclusion": "conditions.occlusion",
     "Results": "results",
     "Shift": "conditions.brightness",
@@ -37,10 +39,12 @@ __all__ = [
     "Applied",
     "Condition",
     "Context",
+    "Contrast",
     "Corruption",
     "DataInfo",
     "Gain",
     "Gamma",
+    "HSVValue",
     "RandomOcclusion",
     "Results",
     "Shift",

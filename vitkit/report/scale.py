@@ -64,6 +64,10 @@ _SCALES = {
     "fraction of full intensity": Scale(
         "Shift (fraction of full intensity)", after=" of full intensity is added", signed=True, sides=("Darker", "Brighter")
     ),
+    "fraction of full value": Scale(
+        "HSV value (fraction of full value)", after=" of full value is added in HSV", signed=True, sides=("Darker", "Brighter")
+    ),
+    "factor on contrast": Scale("Factor on contrast", "contrast is multiplied by ", sides=("Flatter", "Harsher")),
     "exponent": Scale("Exponent of intensity", "intensity is raised to the power of ", sides=("Brighter", "Darker")),
 }
 
