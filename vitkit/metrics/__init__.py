@@ -1,19 +1,40 @@
 """Measures that torchmetrics does not have, or not in a form that can be resampled."""
 
+from vitkit.metrics.agreement import error_consistency, flips
 from vitkit.metrics.auroc import auroc, macro_auroc
-from vitkit.metrics.bootstrap import bootstrap_means, percentile_interval
-from vitkit.metrics.calibration import calibration_error, calibration_gaps
-from vitkit.metrics.curve import area_under_curve, first_below
+from vitkit.metrics.bootstrap import bootstrap_means, group_sums, percentile_interval
+from vitkit.metrics.calibration import adaptive_gaps, calibration_error, calibration_gaps
+from vitkit.metrics.comparing import holm, sign_flip_test, simultaneous_interval
+from vitkit.metrics.corruption_error import ALEXNET, ALEXNET_CLEAN, corruption_error, mean_corruption_error
+from vitkit.metrics.curve import area_under_curve, area_weights, first_below
+from vitkit.metrics.ranks import ranks
 from vitkit.metrics.record import record
+from vitkit.metrics.selective import kept, risk_coverage_area, selective_accuracy
 
 __all__ = [
+    "ALEXNET",
+    "ALEXNET_CLEAN",
+    "adaptive_gaps",
     "area_under_curve",
+    "area_weights",
     "auroc",
     "bootstrap_means",
     "calibration_error",
     "calibration_gaps",
+    "corruption_error",
+    "error_consistency",
     "first_below",
+    "flips",
+    "group_sums",
+    "holm",
+    "kept",
     "macro_auroc",
+    "mean_corruption_error",
     "percentile_interval",
+    "ranks",
     "record",
+    "risk_coverage_area",
+    "selective_accuracy",
+    "sign_flip_test",
+    "simultaneous_interval",
 ]

@@ -1,5 +1,7 @@
 """The bootstrap by sample, paired over everything that is measured on the same samples."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -37,20 +39,38 @@ def bootstrap_means(
     """
     if not len(columns):
         raise UsageError("no samples to resample", "at least one", "Give a split that is not empty.")
-    sums, sizes = columns, np.ones(len(columns))
-    if groups is not None:
-        sizes = np.bincount(groups).astype(float)
-        sums = np.zeros((len(sizes), columns.shape[1]))
-        np.add.at(sums, groups, columns)
-    units = len(sizes)
-    generator = np.random.default_rng(seed)
+    sums, sizes = group_sums(columns, groups)
     means = np.empty((resamples, columns.shape[1]))
-    for chunk in np.array_split(np.arange(resamples), -(-resamples * units // _ELEMENTS)):
-        counts = np.empty((len(chunk), units))
-        for row in counts:
-            row[:] = np.bincount(generator.integers(units, size=units), minlength=units)
-        means[chunk] = (counts @ sums) / (counts @ sizes)[:, None]
+    done = 0
+    for counts in _counts(len(sizes), resamples, seed):
+        held = counts.astype(float)
+        means[done : done + len(held)] = (held @ sums) / (held @ sizes)[:, None]
+        done += len(held)
     return means
+
+
+def _counts(units: int, resamples: int, seed: int) -> Iterator[Int[np.ndarray, "some units"]]:
+    """How often each unit is drawn in each resample, some resamples at a time, in the same order every time."""
+    generator = np.random.default_rng(seed)
+    for chunk in np.array_split(np.arange(resamples), -(-resamples * units // _ELEMENTS)):
+        yield np.stack([np.bincount(generator.integers(units, size=units), minlength=units) for _ in chunk])
+
+
+def group_sums(
+    columns: Float[np.ndarray, "samples columns"], groups: Int[np.ndarray, " samples"] | None
+) -> tuple[Float[np.ndarray, "groups columns"], Float[np.ndarray, " groups"]]:
+    """Sum of every column in each group, and the groups' sizes; each sample is its own group if none are given.
+
+    >>> sums, sizes = group_sums(np.array([[1.0], [2.0], [4.0]]), np.array([0, 1, 0]))
+    >>> sums.tolist(), sizes.tolist()
+    ([[5.0], [2.0]], [2.0, 1.0])
+    """
+    if groups is None:
+        return columns, np.ones(len(columns))
+    sizes = np.bincount(groups).astype(float)
+    sums = np.zeros((len(sizes), columns.shape[1]))
+    np.add.at(sums, groups, columns)
+    return sums, sizes
 
 
 def percentile_interval(

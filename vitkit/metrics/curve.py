@@ -21,9 +21,21 @@ def area_under_curve(
     >>> area_under_curve(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.5, 0.0])).item()
     0.5
     """
+    return np.asarray(values @ area_weights(severities))
+
+
+def area_weights(severities: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """How much each severity weighs in :func:`area_under_curve`; they sum to 1.
+
+    Raises:
+        UsageError: Fewer than two severities, or not ascending.
+
+    >>> area_weights(np.array([0.0, 1.0, 4.0])).tolist()
+    [0.125, 0.5, 0.375]
+    """
     _check_ascending(severities)
-    middles = (values[..., 1:] + values[..., :-1]) / 2
-    return np.asarray(middles @ np.diff(severities) / (severities[-1] - severities[0]))
+    steps = np.diff(severities)
+    return np.asarray((np.append(0.0, steps) + np.append(steps, 0.0)) / (2 * (severities[-1] - severities[0])))
 
 
 def first_below(
