@@ -42,8 +42,8 @@ def ghosting(images: Scans, severity: int, seeds: Sequence[int]) -> Scans:
         \left| F^{-1} m \, F x \right|, \qquad m_k = 1 - i \text{ for } k \equiv \pm 1 \bmod n, \quad 1 \text{ elsewhere}
 
     Every n-th line of k-space is multiplied by 1 - intensity, as a motion with a period of n lines does; the image is repeated n
-    times, each i / n as bright. They are counted from the line beside the centre, at the side that the seed draws: the centre keeps
-    the mean, and what a severity does is no matter of how n divides the size. A scanner shows magnitudes.
+    times, each i / n as bright. They are counted from the line beside the centre, at the side that the seed draws: the centre
+    keeps the mean, and what a severity does is no matter of how n divides the size. A scanner shows magnitudes.
 
     Source:
         The amounts are ROOD-MRI's (Boone et al. 2023), after TorchIO's random ghosting, whose lines begin at the border instead.

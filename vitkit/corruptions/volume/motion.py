@@ -21,9 +21,9 @@ def motion(images: Scans, severity: int, seeds: Sequence[int], spacing: Sequence
     .. math::
         \left| \sum_m P_m \, T_m x \right|
 
-    where :math:`T_m` is the m-th position and :math:`P_m` keeps the band of k-space, along anterior, that was read in it. Bands are
-    equally wide, one more than there are movements, and the one with the centre is read unmoved, so that the anatomy stays where it
-    is. The seed draws which way each angle and each shift goes. A scanner shows magnitudes.
+    where :math:`T_m` is the m-th position and :math:`P_m` keeps the band of k-space, along anterior, that was read in it. Bands
+    are equally wide, one more than there are movements, and the one with the centre is read unmoved, so that the anatomy stays
+    where it is. The seed draws which way each angle and each shift goes. A scanner shows magnitudes.
 
     Args:
         images: A batch.

@@ -28,7 +28,7 @@ def amount(severity: int, limit: float, identity: float = 0.0, levels: int = 5) 
     """
     if isinstance(severity, bool) or severity not in range(levels + 1):
         raise UsageError(f"a severity of {severity}", f"a whole number from 1 to {levels}", "0 changes nothing.")
-    return identity + (limit - identity) * (severity / levels)
+    return identity + (limit - identity) * severity / levels
 
 
 def towards(direction: Direction, brighter: float, darker: float) -> float:

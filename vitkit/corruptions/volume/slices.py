@@ -27,9 +27,10 @@ def thick_slices(images: Scans, severity: int, seeds: Sequence[int], spacing: Se
 
 
 def downsampling(images: Scans, severity: int, seeds: Sequence[int]) -> Scans:
-    """Every 2.8th, 4.6th, 6.4th, 8.2th or 10th plane along one axis, which the seed draws, and lines between them.
+    """2.8, 4.6, 6.4, 8.2, 10 times fewer planes along one axis, which the seed draws, and linear interpolation between them.
 
-    Planes are taken as they are, without a mean over those that are left out, so details alias.
+    Planes are taken as they are, without a mean over those that are left out, so details alias. They lie evenly, as many as come
+    nearest to the factor.
 
     Source:
         ROOD-MRI (Boone et al. 2023), after TorchIO's random anisotropy.
@@ -48,8 +49,7 @@ def thickened(length: int, thickness: float) -> np.ndarray:
 
 
 def thinned(length: int, factor: float) -> np.ndarray:
-    """The matrix that keeps the voxels nearest to points ``factor`` apart, about the middle, and draws lines between them."""
-    count = max(1, int(length / factor + 1e-9))
-    wanted = (length - 1) / 2 + (np.arange(count) - (count - 1) / 2) * factor
-    kept = np.floor(wanted + 0.5 - 1e-9).astype(int)
+    """The matrix that keeps one voxel in ``factor``, evenly, and draws lines between those that are kept."""
+    count = max(1, round(length / factor))
+    kept = np.floor((np.arange(count) + 0.5) * (length / count)).astype(int)
     return interpolation(np.arange(length), kept) @ np.eye(length)[kept]
