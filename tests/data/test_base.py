@@ -91,7 +91,7 @@ def test_the_last_batch_is_dropped_unless_full_or_alone(npz, batch_size, batches
 
 def test_a_batch_is_samples_stacked(npz):
     data = MedMNIST(str(npz()), batch_size=4)
-    image, label, names, real = next(iter(data.test_dataloader()))
+    image, label, names, real, *_ = next(iter(data.test_dataloader()))
     assert image.shape == (4, 1, 7, 7)
     assert label.tolist() == [0, 1, 2, 0]
     assert label.dtype == torch.int64

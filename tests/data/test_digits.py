@@ -25,7 +25,7 @@ def test_every_digit_is_shared_out_alike():
 
 def test_images_are_the_scans_as_shares_of_full_intensity():
     digits = load_digits()
-    for image, label, name, _ in Digits().split("val"):
+    for image, label, name, *_ in Digits().split("val"):
         torch.testing.assert_close(image, torch.from_numpy(digits.images[int(name)] / 16).float()[None])
         assert label == digits.target[int(name)]
 

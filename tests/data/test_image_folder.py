@@ -68,7 +68,7 @@ def test_files_deeper_down_count_and_others_do_not(pictures):
 
 def test_samples_are_the_files(pictures):
     root = pictures(*SPLIT)
-    image, label, name, _ = folder(root).split("test")[5]
+    image, label, name, *_ = folder(root).split("test")[5]
     assert (label, name) == (1, "test/dog/1.png")
     torch.testing.assert_close(image, torch.from_numpy(np.asarray(Image.open(root / name)) / np.float32(255)).movedim(-1, 0))
 

@@ -19,7 +19,7 @@ def test_grey_colour_and_volumes(npz, shape, channels, ndim):
     data = load(path)
     assert (data.channels, data.ndim, data.classes) == (channels, ndim, ["0", "1", "2"])
     stored = np.load(path)["val_images"][4]
-    image, label, name, _ = data.split("val")[4]
+    image, label, name, *_ = data.split("val")[4]
     expected = torch.from_numpy(stored.astype(np.float32) / 255)
     torch.testing.assert_close(image, expected.movedim(-1, 0) if channels == 3 else expected[None])
     assert (label, name) == (1, "val/4")

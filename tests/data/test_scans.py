@@ -30,7 +30,7 @@ def made(root, preprocess, **options):
 def test_samples_are_the_voxels_in_the_window(listed):
     root = listed(*LINES)
     data = made(root, at((6, 5, 4)), intensity=Window(0.0, 1000.0))
-    image, label, name, real = data.split("val")[1]
+    image, label, name, real, *_ = data.split("val")[1]
     stored = nib.load(root / "4.nii").get_fdata()
     torch.testing.assert_close(image[0], torch.from_numpy(stored / 1000).float())
     assert (label, name, real) == (1, "4.nii", None)

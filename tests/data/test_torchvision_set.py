@@ -57,7 +57,7 @@ def test_a_set_with_a_training_and_a_test_half(fashion):
     assert {name: len(ids) for name, ids in data.splits().items()} == {"train": 50, "val": 10, "test": 20}
     stored = torchvision.datasets.FashionMNIST(str(fashion), train=True)
     for name in ("train", "val"):
-        for image, label, sample, _ in data.split(name):
+        for image, label, sample, *_ in data.split(name):
             index = int(sample.removeprefix("train/"))
             assert label == stored.targets[index]
             torch.testing.assert_close(image[0], stored.data[index] / 255)

@@ -33,12 +33,14 @@ class Part:
         labels: Class of each picture, -1 if unknown.
         ids: Name of each picture.
         content: What a fingerprint should cover besides ids and labels, where that is cheap to read.
+        groups: What each picture shares with others, such as its patient, or None; None if that is known of no picture.
     """
 
     read: Callable[[int], Image.Image | Tensor]
     labels: Sequence[int]
     ids: Sequence[str]
     content: Callable[[], Iterable[bytes]] = _nothing
+    groups: Sequence[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class Images(Dataset[Sample]):
         preprocess: The model's; None leaves the pictures' size as it is.
         augment: Transforms of an image tensor with values in [0, 1] that keep its shape. What they draw from torch's global
             generator depends on (seed, epoch, id of the sample) alone: neither on the order nor on the number of workers. Those
-            of torchvision, and what inherits ``v2.Transform``, move a sample's mask of real voxels as they move its image;
-            others must not move voxels where there is padding.
+            of torchvision, and what inherits ``v2.Transform``, move a sample's mask of real voxels and its segmentation as they
+            move its image; others must not move voxels where there are such.
         seed: Seed of the augmentation.
     """
 
@@ -119,19 +121,22 @@ class Images(Dataset[Sample]):
         if self.board is not None:
             self.board.write(name)
         try:
-            image, real = self._picture(index)
+            image, real, mask = self._picture(index)
         except VitkitError:
             raise
         except Exception as error:  # whatever a reader raises, the file has to be known
             remedy = "Look at that file; VITKIT_DEBUG=1 shows where it went wrong."
             raise DataError(f"{name} cannot be read: {type(error).__name__}: {error}", "a readable file", remedy) from error
         if self.augment:
-            image, real = self._augmented(image, real, name)
-        return Sample(image, int(self.part.labels[index]), name, real)
+            image, real, mask = self._augmented(image, real, mask, name)
+        group = None if self.part.groups is None else self.part.groups[index]
+        return Sample(image, int(self.part.labels[index]), name, real, mask, group)
 
-    def _picture(self, index: int) -> tuple[Float[Tensor, "channels *size"], Bool[Tensor, "*size"] | None]:
-        """A picture at the model's size, and which of its voxels are real, if not all of them are."""
-        return self._image(self.part.read(index)), None
+    def _picture(
+        self, index: int
+    ) -> tuple[Float[Tensor, "channels *size"], Bool[Tensor, "*size"] | None, Bool[Tensor, "*size"] | None]:
+        """A picture at the model's size, which of its voxels are real, if not all of them are, and its segmentation, if any."""
+        return self._image(self.part.read(index)), None, None
 
     def _image(self, picture: Image.Image | Tensor) -> Float[Tensor, "channels *size"]:
         if isinstance(picture, Tensor):
@@ -142,16 +147,21 @@ class Images(Dataset[Sample]):
             return picture
         return tv.pil_to_tensor(picture.convert("L" if self.channels == 1 else "RGB")) / 255
 
-    def _augmented(self, image: Tensor, real: Tensor | None, name: str) -> tuple[Tensor, Tensor | None]:
+    def _augmented(
+        self, image: Tensor, real: Tensor | None, mask: Tensor | None, name: str
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         shape = image.shape
         with torch.random.fork_rng(devices=[]):
             digest = blake2b(f"{self.seed}/{self.epoch}/{name}".encode(), digest_size=8).digest()
             # Not torch.manual_seed, which would reset an accelerator's generator too, and with it the model's dropout.
             torch.default_generator.manual_seed(int.from_bytes(digest, "little"))
             for transform in self.augment:
-                if real is not None and isinstance(transform, v2.Transform):
-                    pair = transform(tv_tensors.Image(image), tv_tensors.Mask(real[None].to(torch.uint8)))
-                    image, real = pair[0].as_subclass(Tensor), pair[1].as_subclass(Tensor)[0].bool()
+                given = [each for each in (real, mask) if each is not None]
+                if given and isinstance(transform, v2.Transform):
+                    moved, *others = transform(tv_tensors.Image(image), *(tv_tensors.Mask(each[None].byte()) for each in given))
+                    image, others = moved.as_subclass(Tensor), [each.as_subclass(Tensor)[0].bool() for each in others]
+                    real = None if real is None else others[0]
+                    mask = None if mask is None else others[-1]
                 else:
                     image = transform(image)
         if image.shape != shape:
@@ -161,7 +171,7 @@ class Images(Dataset[Sample]):
                 f"Give the cropping transform the size {list(shape[1:])}.",
             )
         image = image.clamp(0, 1)
-        return (image, None) if real is None else (image * real, real)
+        return (image if real is None else image * real), real, mask
 
 
 def _with_channels(image: Tensor, channels: int) -> Tensor:

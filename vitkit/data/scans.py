@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vitkit.data.base import SPLITS, ImageData
 from vitkit.data.cache import VolumeCache
 from vitkit.data.find_manifest import find_manifest
+from vitkit.data.folders import shortened
 from vitkit.data.manifest import Entry, Manifest, check_labels, classes_of, relabelled
 from vitkit.data.medmnist import MedMNIST
 from vitkit.data.part import Images, Layout, Part
@@ -19,7 +20,7 @@ from vitkit.data.splits import by_patient
 from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
 from vitkit.recipe import recipe
-from vitkit.volumes import Intensity, Percentile, read
+from vitkit.volumes import Intensity, Percentile, read, read_mask
 from vitkit.volumes.volume import placed
 
 
@@ -41,7 +42,8 @@ class Scans(ImageData):
     Where it is smaller it is padded with 0, and :attr:`Sample.real` says where. Nothing is guessed: a file whose geometry is
     unknown or contradicts itself, or whose voxels are not finite, is an error that names it.
 
-    Samples are ``(1, R, A, S)``: the axes run to the patient's right, front and head. Their names are the paths of the manifest.
+    Samples are ``(1, R, A, S)``: the axes run to the patient's right, front and head. Their names are the paths of the manifest,
+    their groups its patients.
 
     Args:
         root: Folder of the scans, or their manifest.
@@ -55,6 +57,8 @@ class Scans(ImageData):
         assume: Orientation of files whose header says none, such as ``LAS``; they are refused if not given.
         xform: What to believe where a file's sform and qform disagree: ``sform``, ``qform``, or neither: ``agree``.
         oversize: What to do with scans that are larger than ``preprocess.size``: ``error``, or ``crop`` to their middle.
+        masks: Whether training samples come with their segmentation, from the manifest's column ``mask``, for a model with
+            ``mask_weight``. Masks are resampled to the nearest voxel.
         cache: Folder in which prepared scans are kept for later epochs and runs; it can be shared, and deleted at any time.
         fractions: Shares of train, val and test where the manifest has no splits.
         split_seed: Seed of that split; the seed of training does not change it.
@@ -78,6 +82,7 @@ class Scans(ImageData):
         assume: str | None = None,
         xform: Literal["agree", "sform", "qform"] = "agree",
         oversize: Literal["error", "crop"] = "error",
+        masks: bool = False,
         cache: str | None = None,
         fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
         split_seed: int = 0,
@@ -97,9 +102,11 @@ class Scans(ImageData):
         self.root, self.given_manifest, self.label, self.given = Path(root), manifest, label, classes
         self.reading = Reading(intensity, nonfinite, assume, xform, None if cache is None else VolumeCache(cache))
         self.oversize: Literal["error", "crop"] = oversize
+        self.masks = masks
         self.fractions, self.split_seed = fractions, split_seed
         self.name = self.root.resolve().stem if self.root.is_file() else self.root.resolve().name
         self._paths: dict[str, Path] = {}
+        self._masks: dict[str, Path | None] = {}
 
     def open(self) -> Layout:
         """Find the scans, and look at no file yet.
@@ -112,6 +119,7 @@ class Scans(ImageData):
             return MedMNIST(str(self.root), self.given).layout
         self.manifest = find_manifest(self.root, self.given_manifest, self.label, self.given)
         self._paths = {entry.id: entry.path for entry in self.manifest.entries}
+        self._masks = {entry.id: entry.mask for entry in self.manifest.entries}
         classes = classes_of(self.manifest, self.given)
         remedy = f"Write SPLIT in the column split of {self.manifest.source}, or use another split."
         if self.manifest.folders is not None:
@@ -165,13 +173,26 @@ class Scans(ImageData):
         index = {name: position for position, name in enumerate(self.classes)}
         paths = [entry.path for entry in entries]
         labels = [index.get(entry.label or "", -1) for entry in entries]
-        return Part(partial(_stored, self.reading, paths), labels, [entry.id for entry in entries], partial(_sizes, paths))
+        ids, groups = [entry.id for entry in entries], [entry.patient for entry in entries]
+        return Part(partial(_stored, self.reading, paths), labels, ids, partial(_sizes, paths), groups)
 
     def _images(self, part: Part, augment: Sequence[nn.Module]) -> Images:
         if not self._paths:  # of a MedMNIST file
             return super()._images(part, augment)
         paths = [self._paths[name] for name in part.ids]
-        return ScanImages(part, paths, self.reading, self.oversize, self.channels, self.preprocess, augment, self.seed)
+        masks = self._masks_of(part) if self.masks and part is self._loaded.get("train") else None
+        return ScanImages(part, paths, self.reading, self.oversize, self.channels, self.preprocess, augment, self.seed, masks)
+
+    def _masks_of(self, part: Part) -> list[Path]:
+        found = {name: path for name in part.ids if (path := self._masks[name]) is not None}
+        missing = [name for name in part.ids if name not in found]
+        if missing:
+            raise DataError(
+                f"{self.manifest.source} names no mask for {shortened(missing)}",
+                "a mask for every training scan, as data.masks asks for",
+                "Fill in the column mask, or leave out data.masks.",
+            )
+        return list(found.values())
 
     def _check_preprocess(self) -> None:
         super()._check_preprocess()
@@ -212,6 +233,24 @@ class Reading:
         }
         return self.cache.load(path, steps, partial(self._prepared, path, spacing))
 
+    def mask(self, path: Path, image: Path, spacing: Sequence[float] | None) -> Bool[Tensor, "right front head"]:
+        """Where the mask of an image has any label, in RAS, resampled to the nearest voxel if a spacing in mm is given.
+
+        Raises:
+            DataError: As for the image; and a mask that does not lie on its image's grid.
+        """
+        if self.cache is None:
+            return self._mask(path, image, spacing)[0].bool()
+        steps = {"mask": True, "assume": self.assume, "xform": self.xform, "spacing": None if spacing is None else list(spacing)}
+        return self.cache.load(path, steps, partial(self._mask, path, image, spacing))[0].bool()
+
+    def _mask(self, path: Path, image: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
+        scan = read(image, nonfinite="fill", assume=self.assume, xform=self.xform)
+        mask = read_mask(path, scan, assume=self.assume, xform=self.xform).oriented("RAS")
+        if spacing is not None:
+            mask = mask.resampled(spacing, "nearest")
+        return (mask.data != 0).float()
+
     def _prepared(self, path: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
         volume = read(path, nonfinite=self.nonfinite, assume=self.assume, xform=self.xform).oriented("RAS")
         volume = self.intensity(volume)
@@ -232,6 +271,7 @@ class ScanImages(Images):
         preprocess: The model's; None leaves scans at the spacing and size they have.
         augment: Transforms of training volumes.
         seed: Seed of the augmentation.
+        masks: Files of the scans' masks, if samples are to have them.
     """
 
     def __init__(
@@ -244,17 +284,22 @@ class ScanImages(Images):
         preprocess: Preprocess | None = None,
         augment: Sequence[nn.Module] = (),
         seed: int = 0,
+        masks: Sequence[Path] | None = None,
     ) -> None:
         spacing = None if preprocess is None else preprocess.spacing
         super().__init__(replace(part, read=partial(_stored, reading, paths, spacing=spacing)), channels, None, augment, seed)
-        self.paths, self.oversize = paths, oversize
+        self.paths, self.masks, self.oversize = paths, masks, oversize
+        self.reading, self.spacing = reading, spacing
         self.size: Any = None if preprocess is None else preprocess.size
 
-    def _picture(self, index: int) -> tuple[Float[Tensor, "channels *size"], Bool[Tensor, "*size"] | None]:
-        scan, _ = super()._picture(index)
+    def _picture(
+        self, index: int
+    ) -> tuple[Float[Tensor, "channels *size"], Bool[Tensor, "*size"] | None, Bool[Tensor, "*size"] | None]:
+        scan = super()._picture(index)[0]
+        mask = None if self.masks is None else self.reading.mask(self.masks[index], self.paths[index], self.spacing)
         found, size = tuple(scan.shape[1:]), self.size
         if size is None or found == size:
-            return scan, None
+            return scan, None, mask
         if self.oversize == "error" and any(length > limit for length, limit in zip(found, size, strict=True)):
             raise DataError(
                 f"{self.paths[index]} has {_by(found)} voxels at the model's spacing",
@@ -263,7 +308,8 @@ class ScanImages(Images):
             )
         start = [(old - new) // 2 if old >= new else -((new - old) // 2) for old, new in zip(found, size, strict=True)]
         placed_scan, real = placed(scan, start, size, 0.0)
-        return placed_scan, None if bool(real.all()) else real
+        placed_mask = None if mask is None else placed(mask[None], start, size, 0.0)[0][0]
+        return placed_scan, None if bool(real.all()) else real, placed_mask
 
 
 def _stored(reading: Reading, paths: Sequence[Path], index: int, spacing: Sequence[float] | None = None) -> Tensor:

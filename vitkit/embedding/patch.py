@@ -88,8 +88,15 @@ class PatchEmbed(nn.Module, Recorded):
 
     def covered(self, real: Bool[Tensor, "batch *size"]) -> Bool[Tensor, "batch tokens"]:
         """Which tokens hold at least one real pixel or voxel, in row-major order."""
-        grid = self.grid(tuple(real.shape[1:]))
-        return self._patches(pad(real[:, None], self._margins(grid, tuple(real.shape[1:]))), grid).flatten(2).any(-1)
+        return self._cut(real).any(-1)
+
+    def shares(self, mask: Bool[Tensor, "batch *size"]) -> Float[Tensor, "batch tokens"]:
+        """Share of each token's pixels or voxels that are in a mask, in row-major order."""
+        return self._cut(mask).float().mean(-1)
+
+    def _cut(self, mask: Bool[Tensor, "batch *size"]) -> Bool[Tensor, "batch tokens pixels"]:
+        grid = self.grid(tuple(mask.shape[1:]))
+        return self._patches(pad(mask[:, None], self._margins(grid, tuple(mask.shape[1:]))), grid).flatten(2)
 
     def forward(
         self,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vitkit.attention import Full
 from vitkit.encoder.encoder import Encoder
+from vitkit.encoder.tokens import Tokens
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
@@ -69,14 +70,23 @@ class Classifier(nn.Module, Recorded):
 
         ``spacing`` is that of the preprocess if not given.
         """
+        return self.classify(self.encode(images, keep, spacing, real))
+
+    def encode(
+        self,
+        images: Float[Tensor, "batch channels *size"],
+        keep: Int[Tensor, "batch kept"] | None = None,
+        spacing: Sequence[float] | None = None,
+        real: Bool[Tensor, "batch *size"] | None = None,
+    ) -> Tokens:
+        """The encoder's tokens; those that hold nothing real may have been left out."""
         if self.background is not None:
             something = (images != self.background).any(1)
             real = something if real is None else real & something
         # A rehearsal on tensors without values, and a compiled graph, cannot look at which tokens these are.
         if type(real) is Tensor and keep is None and not torch.compiler.is_compiling():
             keep = self._occupied(real)
-        tokens = self.encoder(self.preprocess.normalise(images), self._spacing(spacing), keep, real)
-        return self.head(self.encoder.pool(tokens))
+        return self.encoder(self.preprocess.normalise(images), self._spacing(spacing), keep, real)
 
     def grid(self, size: Sequence[int], spacing: Sequence[float] | None = None) -> Grid:
         """The grid of tokens for images of this size, which is what ``keep`` counts in.
@@ -85,8 +95,13 @@ class Classifier(nn.Module, Recorded):
         """
         return self.encoder.embed.grid(size, self._spacing(spacing))
 
+    def classify(self, tokens: Tokens) -> Float[Tensor, "batch classes"]:
+        """Logits from encoded tokens."""
+        logits: Tensor = self.head(self.encoder.pool(tokens))
+        return logits
+
     def _occupied(self, real: Bool[Tensor, "batch *size"]) -> Int[Tensor, "batch kept"] | None:
-        """The tokens that hold something real, filled up to as many for every sample; None if leaving out the others saves little.
+        """The tokens that hold something real, filled up to as many in every sample; None if leaving out others saves little.
 
         Nobody sees the tokens left out, so this changes no result; a pattern that needs the whole grid is given it.
         """

@@ -20,6 +20,7 @@ from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
 from vitkit.recipe import Recorded, recipe
 from vitkit.tasks.checkpoint import SCHEMA, require_fit
+from vitkit.tasks.mask_head import MaskHead
 from vitkit.tasks.optimiser import parameter_groups, warmup_cosine
 from vitkit.tasks.scores import Scores
 from vitkit.tasks.warm_start import warm_start
@@ -27,7 +28,7 @@ from vitkit.tasks.warm_start import warm_start
 log = logging.getLogger(__name__)
 
 Batch = tuple[Any, ...]
-"""Images in [0, 1], labels, the samples' names, and in a :class:`vitkit.data.Batch` which voxels are real."""
+"""Images in [0, 1], labels, the samples' names, and in a :class:`vitkit.data.Batch` which voxels are real, and segmentations."""
 
 
 class ClassificationTask(L.LightningModule, Recorded):
@@ -49,6 +50,9 @@ class ClassificationTask(L.LightningModule, Recorded):
         class_weights: Weight of each class in the training loss; equal if not given.
         background: Intensity of voxels where there is nothing, which then count as padding; see
             :class:`~vitkit.encoder.Classifier`.
+        mask_weight: Weight of a second training loss, if the data come with a segmentation of every training volume
+            (``data.masks``): each token predicts from its features, by a layer that is used for nothing else, what share of its
+            voxels is labelled. No mask is needed afterwards. 0 for none.
         weights: File of weights to start from, as far as they fit; a head for other classes is replaced.
 
     Raises:
@@ -76,6 +80,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         cutmix: float = 0.0,
         class_weights: list[float] | None = None,
         background: float | None = None,
+        mask_weight: float = 0.0,
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -86,10 +91,19 @@ class ClassificationTask(L.LightningModule, Recorded):
         _check_range("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "a share in [0, 1)")
         _check_range("mixup", mixup, mixup >= 0, "a number not below 0")
         _check_range("cutmix", cutmix, cutmix >= 0, "a number not below 0")
+        _check_range("mask_weight", mask_weight, mask_weight >= 0, "a number not below 0")
+        if mask_weight and (mixup or cutmix):
+            raise UsageError(
+                f"model.mask_weight={mask_weight} with mixup or cutmix",
+                "one of the two",
+                "Masks are not mixed: set mixup and cutmix to 0.",
+            )
         given = class_weights or []
         right = class_weights is None or (len(given) == num_classes and min(given) >= 0 and sum(given) > 0)
         _check_range("class_weights", class_weights, right, f"{num_classes} numbers not below 0, one per class")
         self.model = Classifier(encoder, num_classes, preprocess, background)
+        self.mask_weight = mask_weight
+        self.mask_head = MaskHead(encoder.dim) if mask_weight else None
         self.lr, self.weight_decay, self.warmup_epochs, self.layer_decay = lr, weight_decay, warmup_epochs, layer_decay
         mixes = [mix(alpha=alpha, num_classes=num_classes) for mix, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None
@@ -184,8 +198,13 @@ class ClassificationTask(L.LightningModule, Recorded):
             images = mixed.as_subclass(Tensor)
             if real is not None:  # a batch is mixed with itself moved by one sample
                 real = real | real.roll(1, 0)
-        logits = self(images, real=real).float()
+        tokens = None if self.mask_head is None else self.model.encode(images, real=real)
+        logits = (self(images, real=real) if tokens is None else self.model.classify(tokens)).float()
         loss = cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.label_smoothing)
+        if self.mask_head is not None and tokens is not None:
+            mask_loss = self.mask_head.loss(tokens, self.model.encoder.embed.shares(_mask(batch)))
+            self.log("train/mask_loss", mask_loss, on_step=False, on_epoch=True, batch_size=len(images))
+            loss = loss + self.mask_weight * mask_loss
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(images))
         return loss
 
@@ -271,6 +290,15 @@ class ClassificationTask(L.LightningModule, Recorded):
 def _parts(batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
     """Images, labels, and which voxels are real, or None if all are."""
     return batch[0], batch[1], getattr(batch, "real", None)
+
+
+def _mask(batch: Batch) -> Tensor:
+    mask = getattr(batch, "mask", None)
+    if mask is None:
+        raise UsageError(
+            "model.mask_weight for training data without masks", "a mask for every sample", "Set data.masks, or mask_weight to 0."
+        )
+    return mask
 
 
 def _check_range(name: str, value: Any, right: bool, expected: str) -> None:
