@@ -20,6 +20,7 @@ from vitkit.errors import UsageError
 
 # A CPU is at its best on pieces that stay in its cache; a GPU takes all at once.
 _PIECE = 1 << 17
+_MANY = 1 << 40  # streams that nobody names, for a second draw
 _ROOT_HALF = 0x3F3504F3  # the bits of √½ as a float32
 
 
@@ -109,6 +110,41 @@ def normal(
         torch.mul(distance, cosine, out=out[rows, 0, columns])
         torch.mul(distance, sine, out=out[rows, 1, columns])
     return out.view(len(seeds), 2 * half)[:, :count].reshape(len(seeds), *shape)
+
+
+def poisson(seeds: Sequence[int], rates: Float[Tensor, "batch *shape"], stream: int = 0) -> Float[Tensor, "batch *shape"]:
+    """Numbers of events, at a rate of its own at every place.
+
+    Below a rate of 4 by counting the values of the distribution function that a uniform number is above; from there by the
+    expansion of its inverse about a normal number (Giles 2016, "Algorithm 955", equation for Q̃_N2), whose error moves fewer than
+    one draw of two hundred by one event, and the mean by less than a thousandth of an event.
+
+    Args:
+        seeds: One for each image, any whole number.
+        rates: Not negative, on the device where to draw. Counts are the same on each device but for the rounding of a rate's
+            exponential, which may move one of a million by one.
+        stream: Draws of another stream are independent of these.
+
+    >>> poisson([1], torch.zeros(1, 3)).tolist()
+    [[0.0, 0.0, 0.0]]
+    """
+    shape = rates.shape[1:]
+    low = rates.clamp(max=4)
+    drawn = uniform(seeds, shape, rates.device, stream)
+    term = torch.exp(-low)
+    below = term.clone()
+    few = torch.zeros_like(rates)
+    for count in range(1, 19):
+        few += drawn >= below
+        below += term.mul_(low).mul_(1 / count)
+    w = normal(seeds, shape, rates.device, _MANY + stream)
+    root = rates.clamp(min=1).sqrt_()
+    square = w * w
+    # λ + w√λ + (1/3 + w²/6) - (w + w³/2) / (36√λ) + (-8/405 + 7w²/810 + w⁴/270) / λ
+    many = (square * (1 / 270)).add_(7 / 810).mul_(square).add_(-8 / 405).div_(root)
+    many.sub_((square * 0.5).add_(1).mul_(w).mul_(1 / 36)).div_(root)
+    many.add_(square.mul_(1 / 6)).add_(1 / 3).add_(w.mul_(root)).add_(rates).floor_().clamp_(min=0)
+    return torch.where(rates < 4, few, many)
 
 
 def _keys(seed: int, stream: int) -> tuple[int, int]:
