@@ -59,24 +59,46 @@ def moved(
     shifts: Float[Tensor, "batch 3"],
     step: Sequence[float],
 ) -> Scans:
-    """Turned about the middle, then shifted.
+    """Turned about the middle, then shifted; 0 comes in from outside.
+
+    In two passes, each of which interpolates linearly: within the planes of A and S, then along R. Every axis is interpolated
+    once, as in one pass with eight neighbours a voxel, but planes are several times as fast.
 
     Args:
         images: A batch.
-        turns: Rotations in mm, in float64 on the CPU.
+        turns: Rotations in mm, by less than a right angle, in float64 on the CPU.
         shifts: Translations in mm.
         step: Distance between voxels in mm.
     """
-    size = torch.tensor(images.shape[2:], dtype=torch.float64)
     scale = torch.tensor(step, dtype=torch.float64)
-    # From a voxel's place to where it comes from, both about the middle and as shares of half the volume, as torch has them.
-    back = (turns.transpose(1, 2) * scale / scale[:, None]) * (2 / size)[:, None]
-    origin = -((turns.transpose(1, 2) @ shifts.unsqueeze(-1)).squeeze(-1) / scale) * (2 / size)
-    back, origin = (values.flip(1).to(images.device, images.dtype) for values in (back, origin))  # the last axis comes first
+    # From a voxel's place to the place it comes from, in voxels about the middle: r' = M r + t.
+    back = turns.transpose(1, 2) * scale / scale[:, None]
+    origin = -(turns.transpose(1, 2) @ shifts.unsqueeze(-1)).squeeze(-1) / scale
+    # The first pass stands at (r', a, s), so r = (r' - M₀₁ a - M₀₂ s - t₀) / M₀₀ has to be put into the other two rows.
+    share = back[:, 1:, :1] / back[:, :1, :1]
+    within = torch.cat([share, back[:, 1:, 1:] - share * back[:, :1, 1:]], dim=2)
+    offset = origin[:, 1:] - share[..., 0] * origin[:, :1]
+    planes = _sampled(images.movedim(2, 1), _grid(images, within, offset))
+    lines = torch.stack([back[:, 0], torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand(len(images), 3)], dim=1)
+    at = torch.stack([origin[:, 0], torch.zeros(len(images), dtype=torch.float64)], dim=1)
+    return _sampled(planes.permute(0, 3, 2, 1, 4), _grid(images, lines, at, first=0).transpose(1, 2)).permute(0, 2, 3, 1, 4)
+
+
+def _grid(images: Tensor, matrix: Tensor, offset: Tensor, first: int = 1) -> Tensor:
+    """(batch, R, A, S, 2): where each voxel comes from, along S and along the axis ``first``, as shares of half the volume."""
+    size = torch.tensor([images.shape[2 + first], images.shape[4]], dtype=torch.float64)
+    # torch wants the last axis first.
+    matrix, offset = (matrix * (2 / size)[:, None]).flip(1).mT, (offset * (2 / size)).flip(1)
+    weights, at = (values.to(images.device, images.dtype).unsqueeze(1).unsqueeze(1) for values in (matrix, offset))
     r, a, s = (torch.arange(length, device=images.device, dtype=images.dtype) - (length - 1) / 2 for length in images.shape[2:])
-    plane = r[:, None, None] * back[:, None, None, :, 0] + a[:, None] * back[:, None, None, :, 1] + origin[:, None, None]
-    grid = plane.unsqueeze(3) + (s[:, None] * back[:, None, :, 2])[:, None, None]
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    plane = r[:, None, None] * weights[..., 0, :] + a[:, None] * weights[..., 1, :] + at
+    return plane.unsqueeze(3) + (s[:, None] * weights[..., 2, :]).unsqueeze(2)
+
+
+def _sampled(planes: Tensor, grid: Tensor) -> Tensor:
+    """Planes (batch, planes, channels, height, width) at a grid (batch, planes, height, width, 2)."""
+    found = F.grid_sample(planes.flatten(0, 1), grid.flatten(0, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return found.view_as(planes)
 
 
 def euler(angles: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch 3 3"]:
