@@ -1,8 +1,9 @@
 """The transformer, the same code for images and for volumes."""
 
+from vitkit.encoder.amount import Amount
 from vitkit.encoder.block import Block
 from vitkit.encoder.classifier import Classifier
 from vitkit.encoder.encoder import Encoder
 from vitkit.encoder.tokens import Tokens
 
-__all__ = ["Block", "Classifier", "Encoder", "Tokens"]
+__all__ = ["Amount", "Block", "Classifier", "Encoder", "Tokens"]

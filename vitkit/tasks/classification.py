@@ -20,7 +20,6 @@ from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
 from vitkit.recipe import Recorded, recipe
 from vitkit.tasks.checkpoint import SCHEMA, require_fit
-from vitkit.tasks.mask_head import MaskHead
 from vitkit.tasks.optimiser import parameter_groups, warmup_cosine
 from vitkit.tasks.scores import Scores
 from vitkit.tasks.warm_start import warm_start
@@ -51,8 +50,8 @@ class ClassificationTask(L.LightningModule, Recorded):
         background: Intensity of voxels where there is nothing, which then count as padding; see
             :class:`~vitkit.encoder.Classifier`.
         mask_weight: Weight of a second training loss, if the data come with a segmentation of every training volume
-            (``data.masks``): each token predicts from its features, by a layer that is used for nothing else, what share of its
-            voxels is labelled. No mask is needed afterwards. 0 for none.
+            (``data.masks``): each token predicts what share of its voxels is labelled, and the logits also depend on the sum of
+            what is predicted. No mask is needed afterwards. 0 for none of this.
         weights: File of weights to start from, as far as they fit; a head for other classes is replaced.
 
     Raises:
@@ -101,9 +100,8 @@ class ClassificationTask(L.LightningModule, Recorded):
         given = class_weights or []
         right = class_weights is None or (len(given) == num_classes and min(given) >= 0 and sum(given) > 0)
         _check_range("class_weights", class_weights, right, f"{num_classes} numbers not below 0, one per class")
-        self.model = Classifier(encoder, num_classes, preprocess, background)
+        self.model = Classifier(encoder, num_classes, preprocess, background, amount=mask_weight > 0)
         self.mask_weight = mask_weight
-        self.mask_head = MaskHead(encoder.dim) if mask_weight else None
         self.lr, self.weight_decay, self.warmup_epochs, self.layer_decay = lr, weight_decay, warmup_epochs, layer_decay
         mixes = [mix(alpha=alpha, num_classes=num_classes) for mix, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None
@@ -198,11 +196,12 @@ class ClassificationTask(L.LightningModule, Recorded):
             images = mixed.as_subclass(Tensor)
             if real is not None:  # a batch is mixed with itself moved by one sample
                 real = real | real.roll(1, 0)
-        tokens = None if self.mask_head is None else self.model.encode(images, real=real)
+        amount = getattr(self.model, "amount", None)
+        tokens = None if amount is None else self.model.encode(images, real=real)
         logits = (self(images, real=real) if tokens is None else self.model.classify(tokens)).float()
         loss = cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.label_smoothing)
-        if self.mask_head is not None and tokens is not None:
-            mask_loss = self.mask_head.loss(tokens, self.model.encoder.embed.shares(_mask(batch)))
+        if amount is not None and tokens is not None:
+            mask_loss = amount.loss(tokens, self.model.encoder.embed.shares(_mask(batch)))
             self.log("train/mask_loss", mask_loss, on_step=False, on_epoch=True, batch_size=len(images))
             loss = loss + self.mask_weight * mask_loss
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(images))

@@ -36,7 +36,7 @@ def test_the_loss_is_the_cross_entropy_of_shares_over_real_tokens(real) -> None:
     task.mask_weight = 0.0
     without = task.training_step(batch, 0)
     tokens = task.model.encoder(task.preprocess.normalise(batch.image), real=batch.real)
-    predicted = task.mask_head(tokens).sigmoid()
+    predicted = task.model.amount.shares(tokens).sigmoid()
     corners = [(i, j, k) for i in (0, 2) for j in (0, 2) for k in (0, 2, 4)]
     shares = [[mask[i : i + 2, j : j + 2, k : k + 2].float().mean() for i, j, k in corners] for mask in batch.mask]
     counted = torch.ones_like(predicted, dtype=torch.bool) if tokens.real is None else tokens.real
