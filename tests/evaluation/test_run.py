@@ -46,11 +46,12 @@ def test_a_finished_run_holds_what_the_schema_says(unbroken):
     assert all((unbroken / condition.picture).is_file() for condition in results.conditions)
     assert {condition.n for condition in results.conditions} == {50} == {results.data.n}
     assert (results.model.num_classes, results.seed, results.suite.name) == (3, 0, "small")
-    assert set(results.clean.metrics) == {"accuracy", "nll", "brier", "ece", "auroc"}
+    metrics = "accuracy nll brier ece adaptive_ece auroc aurc accuracy_at_80 accuracy_at_50"
+    assert list(results.clean.metrics) == metrics.split()
     assert results.clean.metrics["accuracy"].value == 0.8
     samples = pq.read_table(unbroken / "samples.parquet")
     assert samples.num_rows == 9 * 50
-    names = "suite condition severity id label prediction confidence p_label rank loss entropy brier logits"
+    names = "suite condition severity id group label prediction confidence p_label rank loss entropy brier logits"
     assert samples.column_names == names.split()
 
 

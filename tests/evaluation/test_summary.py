@@ -1,10 +1,17 @@
+from collections import namedtuple
+from dataclasses import replace
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from vitkit.evaluation import Applied, Condition, Suite, evaluate
+from vitkit.errors import UsageError
+from vitkit.evaluation import Applied, Condition, Suite, evaluate, summary
+from vitkit.evaluation.imagenet_c import obstacle
+from vitkit.metrics import ALEXNET
 
 
 class Flip(Condition):
@@ -44,16 +51,108 @@ def test_metrics_agree_with_scikit_learn_and_torchmetrics():
         "auroc": roc_auc_score(labels, p[:, 1]),
         "ece": multiclass_calibration_error(p, labels, num_classes=2, n_bins=15).item(),
     }
+    right, order = (p.argmax(1) == labels).numpy(), p.max(1).values.argsort(descending=True)
+    bins = [(p.max(1).values[chunk].mean() - right[chunk].mean()).abs() * len(chunk) for chunk in np.array_split(order, 15)]
+    # 200 samples in 15 bins: which bins hold 14 instead of 13 is a choice.
+    assert results.clean.metrics["adaptive_ece"].value == pytest.approx(float(sum(bins)) / 200, abs=0.02)
+    expected |= {
+        "adaptive_ece": results.clean.metrics["adaptive_ece"].value,
+        "aurc": np.mean([1 - right[order[:k]].mean() for k in range(1, 201)]),
+        "accuracy_at_80": right[order[:160]].mean(),
+        "accuracy_at_50": right[order[:100]].mean(),
+    }
     assert {name: metric.value for name, metric in results.clean.metrics.items()} == pytest.approx(expected, rel=1e-5)
     for metric in results.clean.metrics.values():
         assert metric.ci_low < metric.value < metric.ci_high
 
 
-def test_the_interval_of_accuracy_is_the_binomials():
-    half = run(Flip([0.5])).condition("test.flip/0.5").metrics["accuracy"]
-    assert half.value == 0.5
-    # 1.96 sqrt(.25/100) = .098; quantiles of 1000 resamples that come in steps of .01
-    assert (half.ci_high - half.ci_low) / 2 == pytest.approx(0.098, abs=0.015)
+def test_flips_are_counted_along_the_curve():
+    (curve,) = run(Flip([0.2, 0.5])).curves
+    assert curve.flip_probability.value == pytest.approx((0.2 + 0.3) / 2)
+    assert curve.flip_probability.ci_low < 0.25 < curve.flip_probability.ci_high
+
+
+@pytest.mark.parametrize("mapping", [True, False])
+def test_samples_that_share_a_group_are_drawn_together(mapping):
+    """Every image of each of ten patients is right or wrong alike: ten observations, not a hundred."""
+    labels = torch.arange(100) % 2
+    images = (0.1 + 0.8 * labels.float()).view(-1, 1, 1, 1).expand(100, 1, 4, 4)
+    batch = {"image": images, "label": labels, "id": range(100), "group": [f"patient {i // 10}" for i in range(100)]}
+    batch = batch if mapping else namedtuple("Batch", batch)(**batch)
+    suite = Suite("test", [Flip([0.5])])
+    whole, alone = evaluate(bright, [batch], suite), evaluate(bright, [(images, labels)], suite)
+    assert (whole.resampled_by, whole.units) == ("group", 10)
+    assert (alone.resampled_by, alone.units) == ("sample", 100)
+    wide, narrow = (results.condition("test.flip/0.5").metrics["accuracy"] for results in (whole, alone))
+    assert wide.value == narrow.value == 0.5
+    # 1.96 sqrt(.25/10) = .31, in steps of .1
+    assert (wide.ci_high - wide.ci_low) / 2 == pytest.approx(0.31, abs=0.06)
+    assert whole.data.fingerprint != alone.data.fingerprint, "other groups are other intervals, so another run"
+
+
+def test_a_sample_without_a_group_is_its_own(tmp_path):
+    labels = torch.arange(6) % 2
+    images = (0.1 + 0.8 * labels.float()).view(-1, 1, 1, 1).expand(6, 1, 4, 4)
+    groups = ["a", "a", None, None, "b", None]
+    loader = [
+        {"image": images[part], "label": labels[part], "id": [str(i) for i in range(6)][part], "group": groups[part]}
+        for part in (slice(0, 2), slice(2, 6))
+    ]
+    assert evaluate(bright, loader, Suite("test", [Flip([0.5])]), tmp_path).units == 5
+    assert pq.read_table(tmp_path / "samples.parquet")["group"].to_pylist()[:6] == groups
+
+
+def test_groups_that_are_too_few_are_refused(unchecked):
+    batch = {"image": torch.rand(2, 1, 4, 4), "label": [0, 1], "id": ["a", "b"], "group": ["p"]}
+    with pytest.raises(UsageError, match="1 groups in a batch of 2"):
+        evaluate(bright, [batch], Suite("test", [Flip([0.5])]))
+
+
+IMAGENET = ["n01440764", *(f"n{1440765 + index:08}" for index in range(998)), "n15075141"]
+
+
+def measured(accuracy):
+    """Conditions of 1,000 classes with an accuracy, and two resamples above and below it."""
+    entries = [(("clean", "clean", 0.0), 1.0), *((("corruptions", *key), value) for key, value in accuracy.items())]
+    return [
+        summary._Measured(
+            {"suite": suite, "condition": name, "severity": severity, "skipped": None, "classes": 1000},
+            {}, value, np.array([value - 0.05, value + 0.05]), np.zeros(0, dtype=np.int32),
+        )
+        for (suite, name, severity), value in entries
+    ]  # fmt: skip
+
+
+def falling():
+    return {(name, float(severity)): 1 - severity / 10 for name in ALEXNET for severity in range(1, 6)}
+
+
+def test_mce_is_the_mean_of_errors_over_alexnets(results):
+    found = summary._corruption_error(measured(falling()), IMAGENET)
+    # The errors are .1 to .5, and none on the clean images.
+    assert found.refused is None
+    assert found.mce.value == pytest.approx(np.mean([0.3 / share for share in ALEXNET.values()]))
+    assert found.mce.ci_low == pytest.approx(np.mean([0.25 / share for share in ALEXNET.values()]))
+    assert found.relative.value == pytest.approx(np.mean([0.3 / (share - 0.435) for share in ALEXNET.values()]))
+    assert found.corruptions["fog"].value == pytest.approx(0.3 / ALEXNET["fog"])
+    rows = [row for row in replace(results, mce=found).rows() if row["suite"] == "corruptions"]
+    assert [(row["metric"], row["value"]) for row in rows] == [("mce", found.mce.value), ("relative_mce", found.relative.value)]
+
+
+def test_mce_is_refused_where_it_means_nothing():
+    refused = run(Flip([0.5])).mce
+    assert "these are 2 classes" in refused.refused
+    assert refused.mce.value is refused.relative.value is None
+    named = summary._corruption_error(measured(falling()), [str(index) for index in range(1000)])
+    assert "of other names" in named.refused
+    some = {key: value for key, value in falling().items() if key[0] != "fog" or key[1] < 3}
+    assert "not measured: fog/3, fog/4, fog/5" in summary._corruption_error(measured(some), IMAGENET).refused
+
+
+def test_imagenet_is_known_by_its_names_too():
+    words = ["tench, Tinca tinca", *map(str, range(998)), "toilet tissue, toilet paper, bathroom tissue"]
+    assert obstacle(words, 1000, falling()) is None
+    assert obstacle(words[::-1], 1000, falling()) is not None, "another order is not ImageNet's"
 
 
 def test_a_curve_meets_the_clean_accuracy_at_its_identity():
@@ -135,11 +234,9 @@ def test_differences_are_paired():
 
 
 def test_a_run_of_many_conditions_is_resampled_in_parts(monkeypatch):
-    from vitkit.evaluation import summary
-
     conditions = [Flip([0.1, 0.3, 0.5]), Flip([0.2, 0.4], name="other")]
     whole = run(*conditions)
-    monkeypatch.setattr(summary, "_HELD", 2500)
+    monkeypatch.setattr(summary, "_HELD", 9000)
     parts = run(*conditions)
     assert parts.curves == whole.curves
     for one, other in zip(whole.conditions, parts.conditions, strict=True):

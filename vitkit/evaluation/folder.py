@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         ("condition", pa.string()),
         ("severity", pa.float64()),
         ("id", pa.string()),
+        ("group", pa.string()),
         ("label", pa.int32()),
         ("prediction", pa.int32()),
         ("confidence", pa.float32()),
@@ -132,7 +133,13 @@ class PartWriter:
         self._tables: list[pa.Table] = []
 
     def write(
-        self, name: tuple[str, str, float], ids: list[str], labels: Tensor, outcome: dict[str, Tensor], logits: Tensor
+        self,
+        name: tuple[str, str, float],
+        ids: list[str],
+        labels: Tensor,
+        outcome: dict[str, Tensor],
+        logits: Tensor,
+        groups: list[str | None] | None = None,
     ) -> None:
         """Add samples.
 
@@ -142,6 +149,7 @@ class PartWriter:
             labels: Of the samples.
             outcome: What :func:`vitkit.metrics.record` says of them.
             logits: Of the samples.
+            groups: Of the samples, where they have any.
         """
         n, classes = logits.shape
         offsets = pa.array(range(0, (n + 1) * classes, classes), pa.int32())
@@ -151,6 +159,7 @@ class PartWriter:
             "condition": [name[1]] * n,
             "severity": [name[2]] * n,
             "id": ids,
+            "group": [None] * n if groups is None else groups,
             "label": labels.numpy(),
             **{key: value.numpy() for key, value in outcome.items()},
             "logits": pa.ListArray.from_arrays(offsets, values) if classes <= KEPT_LOGITS else [None] * n,
@@ -198,7 +207,7 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def read_samples(path: Path, columns: list[str]) -> Iterator[tuple[dict[str, Any], pa.Table]]:
-    """Each condition's entry with its samples, one condition at a time.
+    """Each condition's entry with its samples, one condition at a time; a column that older files are without is null.
 
     Raises:
         UsageError: The run is not finished.
@@ -210,12 +219,16 @@ def read_samples(path: Path, columns: list[str]) -> Iterator[tuple[dict[str, Any
     try:
         with pq.ParquetFile(file) as samples:
             group = 0
+            present = [name for name in columns if name in samples.schema_arrow.names]
             for entry in json.loads(samples.metadata.metadata[_META]):
                 tables: list[pa.Table] = []
                 while sum(len(table) for table in tables) < entry["n"]:
-                    tables.append(samples.read_row_group(group, columns))
+                    tables.append(samples.read_row_group(group, present))
                     group += 1
-                yield entry, pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(columns)
+                table = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(present)
+                for name in set(columns) - set(present):
+                    table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
+                yield entry, table
     except (pa.ArrowException, KeyError, IndexError, TypeError, OSError) as error:
         raise DataError(
             f"{file} cannot be read ({error})", "the samples of a run", "Evaluate again into an empty folder."

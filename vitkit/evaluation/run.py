@@ -51,7 +51,8 @@ def evaluate(
         model: Images in [0, 1] to logits; any callable. A ``preprocess`` that it carries is recorded; tokens are removed if it
             has ``grid(size)`` and takes ``keep``, otherwise those conditions are recorded as skipped.
         loader: Yields batches with ``image`` in [0, 1], ``label`` and ``id``, or tuples of images and labels; the same in every
-            pass.
+            pass. A batch may also have ``real``, which voxels are no padding, and ``group``, such as the patient of each sample:
+            intervals then draw whole groups.
         suite: A suite, the name of one that comes with vitkit, or its YAML file.
         out: Folder for the results; only returned if not given.
         seed: Of the random choices and of the bootstrap.
@@ -136,13 +137,14 @@ class _Pass:
         name = (condition.suite, condition.name, severity)
         done, clipped, hidden = 0, 0.0, 0.0
         area = None
-        for (images, labels, ids, real), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
+        for (images, labels, ids, real, groups), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
             context = replace(self.context, ids=ids)
             real = None if real is None else real.to(self.subject.device)
             applied = condition.apply(images.to(self.subject.device), severity, context)
             logits = self.subject(applied.images, applied.keep, real)[:valid]
             self.subject.check_fit(self.stream, self.classes)  # its number of classes may be known only now
-            part.write(name, ids[:valid], labels[:valid], record(logits, labels[:valid]), logits)
+            whose = None if groups is None else groups[:valid]
+            part.write(name, ids[:valid], labels[:valid], record(logits, labels[:valid]), logits, whose)
             done += valid
             if applied.clipped is not None:
                 clipped += float(applied.clipped[:valid].double().sum())

@@ -15,12 +15,13 @@ _LOOKED_AT = 1024  # values of an image that go into the fingerprint, spread ove
 
 
 class Batch(NamedTuple):
-    """Images in [0, 1], labels and ids; and which voxels are real, not padding, or None if all are."""
+    """Images in [0, 1], labels and ids; which voxels are real, not padding, or None if all are; and the groups, or None."""
 
     images: Float[Tensor, "batch channels *size"]
     labels: Int[Tensor, " batch"]
     ids: list[str]
     real: Bool[Tensor, "batch *size"] | None = None
+    groups: list[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,15 @@ class Fingerprint:
         values = batch.images.flatten(1)
         seen = values[:, :: max(1, values.shape[1] // _LOOKED_AT)].float().cpu().contiguous().numpy()
         masks = [None] * len(batch.ids) if batch.real is None else batch.real
-        for sample, label, row, real in zip(batch.ids, batch.labels.tolist(), seen, masks, strict=True):
+        groups = batch.groups or [None] * len(batch.ids)
+        for sample, label, row, real, group in zip(batch.ids, batch.labels.tolist(), seen, masks, groups, strict=True):
             self._hash.update(repr((sample, label)).encode())
             self._hash.update(row.tobytes())
             # Whether a sample that is all real comes with a mask depends on the others in its batch.
             if real is not None and not real.all():
                 self._hash.update(real.cpu().numpy().tobytes())
+            if group is not None:
+                self._hash.update(repr(("group", group)).encode())
         self.n += len(batch.ids)
 
     def __str__(self) -> str:
@@ -67,8 +71,8 @@ def batches(loader: Iterable[Any]) -> Iterator[Batch]:
     """The batches of a loader.
 
     Args:
-        loader: Yields batches with the attributes or keys ``image``, ``label`` and ``id``, and perhaps ``real``, or tuples that
-            begin with images and labels, whose ids are then their running numbers.
+        loader: Yields batches with the attributes or keys ``image``, ``label`` and ``id``, and perhaps ``real`` and ``group``, or
+            tuples that begin with images and labels, whose ids are then their running numbers.
 
     Raises:
         UsageError: It yields something else.
@@ -81,11 +85,12 @@ def batches(loader: Iterable[Any]) -> Iterator[Batch]:
 
 
 def _batch(item: Any, start: int) -> Batch:
-    real = None
+    real = groups = None
     if isinstance(item, Mapping):
-        images, labels, ids, real = item.get("image"), item.get("label"), item.get("id"), item.get("real")
+        images, labels, ids, real, groups = (item.get(key) for key in ("image", "label", "id", "real", "group"))
     elif hasattr(item, "image") and hasattr(item, "label"):
-        images, labels, ids, real = item.image, item.label, getattr(item, "id", None), getattr(item, "real", None)
+        images, labels = item.image, item.label
+        ids, real, groups = (getattr(item, key, None) for key in ("id", "real", "group"))
     elif isinstance(item, (tuple, list)) and len(item) >= 2:
         images, labels, ids = item[0], item[1], None
     else:
@@ -110,7 +115,10 @@ def _batch(item: Any, start: int) -> Batch:
             "bool, (batch, *space): True where a voxel is no padding",
             "Check the collate function.",
         )
-    return Batch(images, labels, ids, real)
+    groups = None if groups is None else [None if group is None else str(group) for group in groups]
+    if groups is not None and len(groups) != len(ids):
+        raise UsageError(f"{len(groups)} groups in a batch of {len(ids)}", "one for each image", "Check the collate function.")
+    return Batch(images, labels, ids, real, groups)
 
 
 def scan(loader: Iterable[Any]) -> Stream:
@@ -122,7 +130,7 @@ def scan(loader: Iterable[Any]) -> Stream:
     """
     fingerprint, size, classes = Fingerprint(), None, 0
     for batch in batches(loader):
-        images, labels, ids, _ = batch
+        images, labels, ids, *_ = batch
         if not images.is_floating_point() or images.ndim < 3:
             raise DataError(
                 f"images of type {images.dtype} and shape {tuple(images.shape)}",
@@ -190,7 +198,8 @@ def chunks(loader: Iterable[Any], length: int, expected: Stream) -> Iterator[tup
         index = torch.arange(length).clamp(max=len(joined.ids) - 1)
         place = index.to(joined.images.device)
         real = None if joined.real is None else joined.real[place]
-        filled = Batch(joined.images[place], joined.labels[index], [joined.ids[i] for i in index], real)
+        groups = None if joined.groups is None else [joined.groups[i] for i in index]
+        filled = Batch(joined.images[place], joined.labels[index], [joined.ids[i] for i in index], real, groups)
         yield _plain(filled), len(joined.ids)
     if str(fingerprint) != expected.fingerprint:
         raise UsageError(
@@ -202,7 +211,8 @@ def chunks(loader: Iterable[Any], length: int, expected: Stream) -> Iterator[tup
 
 def _part(batch: Batch, which: slice) -> Batch:
     real = None if batch.real is None else batch.real[which]
-    return Batch(batch.images[which], batch.labels[which], batch.ids[which], real)
+    groups = None if batch.groups is None else batch.groups[which]
+    return Batch(batch.images[which], batch.labels[which], batch.ids[which], real, groups)
 
 
 def _plain(batch: Batch) -> Batch:
@@ -218,4 +228,7 @@ def _join(parts: list[Batch]) -> Batch:
     if any(part.real is not None for part in parts):
         masks = [torch.ones_like(part.images[:, 0], dtype=torch.bool) if part.real is None else part.real for part in parts]
         real = torch.cat(masks)
-    return Batch(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]), ids, real)
+    groups = None
+    if any(part.groups is not None for part in parts):
+        groups = [group for part in parts for group in (part.groups or [None] * len(part.ids))]
+    return Batch(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]), ids, real, groups)

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vitkit.evaluation.folder import read_run, read_samples
+from vitkit.evaluation.imagenet_c import SUITE, errors, obstacle
+from vitkit.evaluation.measures import COLUMNS, measure, remeasure
 from vitkit.evaluation.results import (
     SCHEMA_VERSION,
     Comparison,
     ConditionResult,
+    CorruptionError,
     Curve,
     Interval,
     Point,
@@ -22,36 +24,38 @@ from vitkit.evaluation.results import (
     read_tree,
 )
 from vitkit.metrics import (
+    ALEXNET,
+    Bootstrap,
     area_under_curve,
-    bootstrap_means,
-    calibration_error,
-    calibration_gaps,
+    corruption_error,
     first_below,
-    macro_auroc,
+    flips,
+    mean_corruption_error,
     percentile_interval,
 )
 
-_COLUMNS = ["label", "prediction", "confidence", "loss", "brier", "logits"]
-_HELD = 2**20  # values of several conditions that are resampled at once, which costs the counts only once
+_HELD = 2**24  # values of several conditions that are resampled at once: 128 MiB
 _COMPARED = {"removed": ("painted", "missingness bias")}
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A condition with its accuracy in every resample; empty if it was skipped."""
+    """A condition with its accuracy in every resample and its predictions; empty if it was skipped."""
 
     entry: dict[str, Any]
     metrics: dict[str, Interval]
     accuracy: float
     resampled: Float[np.ndarray, " resamples"]
+    predictions: Int[np.ndarray, " samples"]
 
 
 def summarise(folder: str | Path) -> Results:
     """Compute ``results.json`` and ``results.csv`` from the stored samples of a run, and write them.
 
-    Intervals are 95 % percentile intervals of 1000 resamples of the samples, seeded by the run's seed and shared by all
-    conditions. That of the AUROC is to first order (see :func:`vitkit.metrics.auroc`). Resampling adds the upward bias of the
-    calibration error a second time, so its resamples are moved back by their mean excess.
+    Intervals are 95 % percentile intervals of 1000 resamples of the samples, or of their groups where the samples name any,
+    seeded by the run's seed and shared by all conditions. Those of the AUROC and of the area under the risk-coverage curve are to
+    first order (see :func:`vitkit.metrics.auroc`). Resampling adds the upward bias of the calibration error a second time, so its
+    resamples are moved back by their mean excess.
 
     Raises:
         UsageError: No finished run is there.
@@ -59,7 +63,9 @@ def summarise(folder: str | Path) -> Results:
     """
     folder = Path(folder)
     info = read_run(folder)["info"]
-    measured = list(_measure(folder, info["seed"]))
+    whose = read_groups(folder)
+    bootstrap = Bootstrap(info["data"]["n"], groups=whose, seed=info["seed"])
+    measured = list(_measure(folder, bootstrap))
     clean = measured[0]
     config = info["suite"]["config"]
     groups: dict[tuple[str, str], list[_Measured]] = {}
@@ -74,8 +80,11 @@ def summarise(folder: str | Path) -> Results:
         **{
             **vars(empty),
             "conditions": [_condition(item) for item in measured],
-            "curves": [line.curve(config["threshold"]) for line in lines],
+            "curves": [line.curve(config["threshold"], flip) for line, flip in zip(lines, _flips(lines, bootstrap), strict=True)],
             "comparisons": list(_compare(lines)),
+            "resampled_by": "sample" if whose is None else "group",
+            "units": bootstrap.units,
+            "mce": _corruption_error(measured, info["data"]["classes"]),
         }
     )
     results.save(folder)
@@ -87,62 +96,42 @@ def _condition(item: _Measured) -> ConditionResult:
     return ConditionResult(**entry, metrics=item.metrics)
 
 
-def _measure(folder: Path, seed: int) -> Iterator[_Measured]:
+def _measure(folder: Path, bootstrap: Bootstrap) -> Iterator[_Measured]:
     """The conditions one after the other; as many are resampled together as fit."""
-    waiting: list[tuple[dict[str, Any], dict[str, float], np.ndarray]] = []
-    for entry, table in read_samples(folder, _COLUMNS):
-        values, columns = _columns(table) if entry["skipped"] is None else ({}, np.empty((0, 0)))
-        waiting.append((entry, values, columns))
-        if sum(columns.size for _, _, columns in waiting) > _HELD:
-            yield from _resample(waiting, seed)
+    waiting: list[tuple[dict[str, Any], dict[str, float], np.ndarray, np.ndarray]] = []
+    for entry, table in read_samples(folder, COLUMNS):
+        values, columns = measure(table) if entry["skipped"] is None else ({}, np.empty((0, 0)))
+        waiting.append((entry, values, columns, table["prediction"].to_numpy()))
+        if sum(columns.size for _, _, columns, _ in waiting) > _HELD:
+            yield from _resample(waiting, bootstrap)
             waiting = []
-    yield from _resample(waiting, seed)
+    yield from _resample(waiting, bootstrap)
 
 
-def _columns(table: pa.Table) -> tuple[dict[str, float], np.ndarray]:
-    """The metrics of a condition, and the columns from whose means they are made."""
-    data = {name: table[name].to_numpy() for name in _COLUMNS if name != "logits"}
-    correct = data["prediction"] == data["label"]
-    gaps = calibration_gaps(data["confidence"].astype(float), correct)
-    ranked = _auroc(table, data["label"])
-    values = {
-        "accuracy": float(correct.mean()),
-        "nll": float(data["loss"].mean(dtype=float)),
-        "brier": float(data["brier"].mean(dtype=float)),
-        "ece": float(calibration_error(gaps.mean(0))),
-        "auroc": float("nan") if ranked is None else ranked[0],
-    }
-    influence = np.full(len(table), np.nan) if ranked is None else ranked[1]
-    return values, np.column_stack([correct, data["loss"], data["brier"], influence, gaps])
-
-
-def _auroc(table: pa.Table, labels: np.ndarray) -> tuple[float, np.ndarray] | None:
-    logits = table["logits"].combine_chunks()
-    if logits.null_count:
-        return None
-    scores = logits.flatten().to_numpy().reshape(len(table), -1).astype(float)
-    scores = np.exp(scores - scores.max(1, keepdims=True))
-    return macro_auroc(scores / scores.sum(1, keepdims=True), labels)
-
-
-def _resample(waiting: list[tuple[dict[str, Any], dict[str, float], np.ndarray]], seed: int) -> Iterator[_Measured]:
-    present = [columns for entry, _, columns in waiting if entry["skipped"] is None]
-    blocks = iter(np.split(bootstrap_means(np.hstack(present), seed=seed), len(present), axis=1) if present else [])
-    for entry, values, _ in waiting:
+def _resample(
+    waiting: list[tuple[dict[str, Any], dict[str, float], np.ndarray, np.ndarray]], bootstrap: Bootstrap
+) -> Iterator[_Measured]:
+    present = [columns for entry, _, columns, _ in waiting if entry["skipped"] is None]
+    blocks = iter(np.split(bootstrap.means(np.hstack(present)), len(present), axis=1) if present else [])
+    for entry, values, _, predictions in waiting:
         if entry["skipped"] is not None:
-            yield _Measured(entry, {}, 0.0, np.empty(0))
+            yield _Measured(entry, {}, 0.0, np.empty(0), predictions)
             continue
-        means = next(blocks)
-        error = calibration_error(means[:, 4:])
-        resampled = {
-            "accuracy": means[:, 0],
-            "nll": means[:, 1],
-            "brier": means[:, 2],
-            "ece": np.maximum(error - (error.mean() - values["ece"]), 0),
-            "auroc": np.clip(values["auroc"] + means[:, 3], 0, 1),
-        }
+        resampled = remeasure(values, next(blocks))
         metrics = {name: _interval(value, resampled[name]) for name, value in values.items()}
-        yield _Measured(entry, metrics, values["accuracy"], means[:, 0])
+        yield _Measured(entry, metrics, values["accuracy"], resampled["accuracy"].copy(), predictions)
+
+
+def read_groups(folder: Path) -> Int[np.ndarray, " samples"] | None:
+    """The group of each sample of a run, by number; None if no sample names one. A sample without one is its own."""
+    _, table = next(read_samples(folder, ["group"]))
+    names = table["group"].to_pylist()
+    if all(name is None for name in names):
+        return None
+    # A group and a sample that are called the same are not the same.
+    numbers: dict[Any, int] = {}
+    keys = [(index,) if name is None else name for index, name in enumerate(names)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 class _Line:
@@ -155,11 +144,13 @@ class _Line:
         self.severities = np.array(sorted(points))
         self.values = np.array([points[severity].accuracy for severity in self.severities])
         self.resampled = np.column_stack([points[severity].resampled for severity in self.severities])
+        self.flips = flips(np.stack([points[severity].predictions for severity in self.severities]))
 
-    def curve(self, threshold: float) -> Curve:
+    def curve(self, threshold: float, flip: Interval) -> Curve:
         area = _interval(float(self.area(self.values)), self.area(self.resampled))
         names = {key: self.entry[key] for key in ("suite", "condition", "title", "unit", "identity")}
-        return Curve(**names, severities=self.severities.tolist(), auc=area, threshold=self._threshold(threshold))
+        severities, found = self.severities.tolist(), self._threshold(threshold)
+        return Curve(**names, severities=severities, auc=area, threshold=found, flip_probability=flip)
 
     def area(self, values: np.ndarray) -> np.ndarray:
         return area_under_curve(self.severities, values)
@@ -181,6 +172,32 @@ class _Line:
         interval = Interval(value, *(bounds if sign > 0 else reversed(bounds)))
         below = np.any([np.isfinite(item[3]) for item in sides], axis=0)
         return Threshold(accuracy, interval, never_below=not np.isfinite(found), share_below=float(below.mean()))
+
+
+def _flips(lines: list[_Line], bootstrap: Bootstrap) -> list[Interval]:
+    if not lines:
+        return []
+    columns = np.column_stack([line.flips for line in lines])
+    return [_interval(float(value), means) for value, means in zip(columns.mean(0), bootstrap.means(columns).T, strict=True)]
+
+
+def _corruption_error(measured: list[_Measured], classes: list[str]) -> CorruptionError:
+    clean, found = measured[0], {}
+    for item in measured[1:]:
+        if item.entry["suite"] == SUITE and item.entry["skipped"] is None:
+            key = (item.entry["condition"], item.entry["severity"])
+            found[key] = np.append(item.accuracy, item.resampled)
+    if reason := obstacle(classes, clean.entry["classes"], found):
+        return CorruptionError(Interval(None), Interval(None), {}, reason)
+    wrong = errors(found)
+    mean = mean_corruption_error(wrong)
+    relative = mean_corruption_error(wrong, 1 - np.append(clean.accuracy, clean.resampled))
+    each = {name: corruption_error(error, ALEXNET[name]) for name, error in wrong.items()}
+    return CorruptionError(_first(mean), _first(relative), {name: _first(rows) for name, rows in each.items()}, None)
+
+
+def _first(rows: np.ndarray) -> Interval:
+    return _interval(float(rows[0]), rows[1:])
 
 
 def _compare(lines: list[_Line]) -> Iterator[Comparison]:

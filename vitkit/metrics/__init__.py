@@ -2,7 +2,7 @@
 
 from vitkit.metrics.agreement import error_consistency, flips
 from vitkit.metrics.auroc import auroc, macro_auroc
-from vitkit.metrics.bootstrap import bootstrap_means, group_sums, percentile_interval
+from vitkit.metrics.bootstrap import Bootstrap, bootstrap_means, group_sums, percentile_interval
 from vitkit.metrics.calibration import adaptive_gaps, calibration_error, calibration_gaps
 from vitkit.metrics.comparing import holm, sign_flip_test, simultaneous_interval
 from vitkit.metrics.corruption_error import ALEXNET, ALEXNET_CLEAN, corruption_error, mean_corruption_error
@@ -14,6 +14,7 @@ from vitkit.metrics.selective import kept, risk_coverage_area, selective_accurac
 __all__ = [
     "ALEXNET",
     "ALEXNET_CLEAN",
+    "Bootstrap",
     "adaptive_gaps",
     "area_under_curve",
     "area_weights",
