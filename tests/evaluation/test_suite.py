@@ -110,9 +110,9 @@ def test_wrong_types_are_told_too(tmp_path):
         "mode: both, ratios: [0.5]": "mode: 'both'; expected painted or removed",
         "fill: blue, ratios: [0.5]": "fill 'blue'",
         "fill: [1], ratios: [0.5]": "fill [1]",
-        "grid: [0, 4], ratios: [0.5]": "a grid of shape (0, 4)",
+        "grid: [0, 4], ratios: [0.5]": "grid: [0, 4]; expected a list of whole numbers from 1",
         "grid: four, ratios: [0.5]": "grid: 'four'; expected a list of whole numbers",
-        "grid: 4, ratios: [0.5]": "grid: 4; expected a list of whole numbers",
+        "grid: 4.5, ratios: [0.5]": "grid: 4.5; expected a list of whole numbers",
     }
     for index, arguments in enumerate(cases):
         start = "name: a\nconditions:\n- class_path: vitkit.evaluation.RandomOcclusion\n  init_args: {mode: painted, "

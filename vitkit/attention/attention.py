@@ -1,5 +1,7 @@
 """Multi-head self-attention on a grid."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -129,6 +131,39 @@ class Attention(nn.Module, Recorded):
             backend=self.backend,
         )
         return self.proj_drop(self.proj(x.transpose(1, 2).reshape(batch, tokens, dim)))
+
+    @torch.no_grad()
+    def weights(
+        self,
+        x: Float[Tensor, "batch *tokens dim"],
+        grid: Grid | None = None,
+        prefix: int = 0,
+        keep: Int[Tensor, "batch kept"] | None = None,
+        real: Bool[Tensor, "batch grid_tokens"] | None = None,
+    ) -> Float[Tensor, "batch heads length length"]:
+        """Who attends to whom and how much, query by key, without dropout; the arguments are those of :meth:`forward`.
+
+        Found by attending to values that are columns of the identity, so it holds for every pattern, bias and backend. Each row
+        sums to one, but where a composite pattern adds several attentions, and where a query sees nothing.
+
+        >>> Attention(8, 2).weights(torch.randn(1, 2, 2, 8)).sum(-1).round(decimals=5).unique()
+        tensor([1.])
+        """
+        if grid is None:
+            grid = Grid(tuple(x.shape[1:-1]))
+            x = x.flatten(1, -2)
+        length = x.shape[1]
+        q, k, values = self._project(x)
+        q, k = self.q_norm(q), self.k_norm(k)
+        terms: dict[str, Any] = {"bias": self.bias, "pattern": self.pattern, "scorer": self.scorer, "gates": self.gates}
+        tokens: dict[str, Any] = {"prefix": prefix, "keep": keep, "real": real}
+        columns = []
+        for start in range(0, length, self.head_dim):
+            width = min(self.head_dim, length - start)
+            v = torch.zeros_like(values)
+            v[:, :, range(start, start + width), range(width)] = 1
+            columns.append(attend(q, k, v, grid, **terms, **tokens, backend=self.backend)[..., :width])
+        return torch.cat(columns, dim=-1)
 
     def _project(self, x: Float[Tensor, "batch tokens dim"]) -> tuple[Float[Tensor, "batch some_heads tokens head_dim"], ...]:
         """Queries, keys and values."""

@@ -8,7 +8,16 @@ if TYPE_CHECKING:
     from vitkit.evaluation.condition import Applied, Condition, Context
     from vitkit.evaluation.conditions.brightness import Contrast, Gain, Gamma, HSVValue, Shift
     from vitkit.evaluation.conditions.corruption import Corruption
-    from vitkit.evaluation.conditions.occlusion import RandomOcclusion
+    from vitkit.evaluation.conditions.occlusion import (
+        BorderOcclusion,
+        CheckerboardOcclusion,
+        HoleOcclusion,
+        MissingSlab,
+        MissingSlices,
+        RandomOcclusion,
+        SalientOcclusion,
+        ShuffledPatches,
+    )
     from vitkit.evaluation.results import DataInfo, Results, load_results
     from vitkit.evaluation.run import evaluate
     from vitkit.evaluation.suite import Suite
@@ -17,6 +26,8 @@ if TYPE_CHECKING:
 # Imported when asked for: results and the names of suites are wanted within milliseconds, without torch.
 _HOMES = {
     "Applied": "condition",
+    "BorderOcclusion": "conditions.occlusion",
+    "CheckerboardOcclusion": "conditions.occlusion",
     "Condition": "condition",
     "Context": "condition",
     "Contrast": "conditions.brightness",
@@ -25,9 +36,14 @@ _HOMES = {
     "Gain": "conditions.brightness",
     "Gamma": "conditions.brightness",
     "HSVValue": "conditions.brightness",
+    "HoleOcclusion": "conditions.occlusion",
+    "MissingSlab": "conditions.occlusion",
+    "MissingSlices": "conditions.occlusion",
     "RandomOcclusion": "conditions.occlusion",
     "Results": "results",
+    "SalientOcclusion": "conditions.occlusion",
     "Shift": "conditions.brightness",
+    "ShuffledPatches": "conditions.occlusion",
     "Suite": "suite",
     "bundled_suites": "bundled",
     "evaluate": "run",
@@ -37,6 +53,8 @@ _HOMES = {
 
 __all__ = [
     "Applied",
+    "BorderOcclusion",
+    "CheckerboardOcclusion",
     "Condition",
     "Context",
     "Contrast",
@@ -45,9 +63,14 @@ __all__ = [
     "Gain",
     "Gamma",
     "HSVValue",
+    "HoleOcclusion",
+    "MissingSlab",
+    "MissingSlices",
     "RandomOcclusion",
     "Results",
+    "SalientOcclusion",
     "Shift",
+    "ShuffledPatches",
     "Suite",
     "bundled_suites",
     "evaluate",

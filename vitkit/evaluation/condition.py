@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from vitkit.corruptions import seed_for
 from vitkit.errors import UsageError
+from vitkit.evaluation.bank import Bank
+from vitkit.evaluation.saliency import Saliency
 from vitkit.grid import Grid
 from vitkit.recipe import Recorded
 
@@ -26,6 +28,9 @@ class Context:
         grid: The model's tokens for images of this size, or None if it tells of none.
         spacing: Distance between voxels of the images along each axis in mm, if the model's grid is in mm; else None.
         no_removal: Why tokens cannot be removed from this model, or None if they can.
+        real: Which voxels of the images are no padding; None if all are.
+        saliency: Maps of what the model looks at on the clean images, if there is a model.
+        bank: A few images of the data set and their ids, the same for every condition, made when asked for.
     """
 
     ids: Sequence[str] = ()
@@ -33,6 +38,9 @@ class Context:
     grid: Grid | None = None
     no_removal: str | None = None
     spacing: Sequence[float] | None = None
+    real: Bool[Tensor, "batch *size"] | None = None
+    saliency: Saliency | None = None
+    bank: Callable[[], Bank] | None = None
 
     def seeds(self, suite: str, family: str, severity: float | None = None) -> list[int]:
         """A seed for each image, as :func:`vitkit.corruptions.seed_for` makes them."""
@@ -96,6 +104,10 @@ class Condition(Recorded, ABC):
     def obstacle(self, context: Context) -> str | None:
         """Why it cannot be run on this model, or None; it is then recorded as skipped."""
         return None
+
+    def obstacle_at(self, severity: float, context: Context, size: tuple[int, ...]) -> str | None:
+        """Why it cannot be run at this severity on images of this size, without channels; :meth:`obstacle` unless overridden."""
+        return self.obstacle(context)
 
     def params(self, context: Context, size: tuple[int, ...]) -> dict[str, Any]:
         """What a reader of the results should know of the operation; ``size`` is that of the images, without channels."""

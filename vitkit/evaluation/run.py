@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from vitkit import __version__
 from vitkit.errors import UsageError
 from vitkit.evaluation import provenance
+from vitkit.evaluation.bank import make_bank
 from vitkit.evaluation.condition import Condition, Context
 from vitkit.evaluation.folder import PartWriter, RunFolder, slug
 from vitkit.evaluation.pictures import SHOWN, save_strip
@@ -94,7 +96,9 @@ def evaluate(
         run = RunFolder(folder, key, info)
         if not run.finished:
             stack.enter_context(subject.evaluating())
-            context = subject.context(stream.size[1:], seed)
+            context = replace(
+                subject.context(stream.size[1:], seed, stream.size[0]), bank=cache(partial(make_bank, loader, seed))
+            )
             over = _Pass(subject, loader, stream, chunk, data_info.classes, context)
             for order, (condition, severity) in enumerate(suite):
                 identifier = condition.id(severity)
@@ -133,13 +137,13 @@ class _Pass:
 
     def each(self, condition: Condition, severity: float, part: PartWriter) -> Iterator[tuple[int, Tensor, Tensor | None]]:
         """Write every sample's outcome; yield how many are done, with the last images and what of them was removed as tokens."""
-        skipped = condition.obstacle(self.context)
+        skipped = condition.obstacle_at(severity, self.context, self.stream.size[1:])
         name = (condition.suite, condition.name, severity)
         done, clipped, hidden = 0, 0.0, 0.0
         area = None
         for (images, labels, ids, real, groups), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
-            context = replace(self.context, ids=ids)
             real = None if real is None else real.to(self.subject.device)
+            context = replace(self.context, ids=ids, real=real)
             applied = condition.apply(images.to(self.subject.device), severity, context)
             logits = self.subject(applied.images, applied.keep, real)[:valid]
             self.subject.check_fit(self.stream, self.classes)  # its number of classes may be known only now

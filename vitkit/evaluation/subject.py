@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vitkit.errors import UsageError
 from vitkit.evaluation.condition import Context
+from vitkit.evaluation.saliency import Saliency
 from vitkit.evaluation.stream import Stream
 from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
@@ -82,17 +83,24 @@ class Subject:
                 f"a label {stream.classes - 1} for a model of {self.num_classes} classes", "labels below that", remedy
             )
 
-    def context(self, size: tuple[int, ...], seed: int) -> Context:
-        """What conditions may know of the model, for images of a size without channels."""
+    def context(self, size: tuple[int, ...], seed: int, channels: int | None = None) -> Context:
+        """What conditions may know of the model, for images of a size without channels; three of these if not given."""
+        grid: Grid | None = None
+        # What a model says of itself comes first: it knows why.
+        reason = getattr(self.model, "no_removal", None)
         if getattr(self.model, "grid", None) is None:
-            return Context(seed=seed, no_removal="the model has no tokens that could be removed: no grid(size)")
-        try:
-            grid: Grid | None = self.model.grid(size)  # type: ignore[attr-defined]
-        except UsageError as error:
-            return Context(seed=seed, no_removal=f"the model has no grid of tokens for this size: {error}")
-        reason = None if "keep" in self._takes else "the model cannot remove tokens: it does not take keep"
+            reason = reason or "the model has no tokens that could be removed: no grid(size)"
+        else:
+            try:
+                grid = self.model.grid(size)  # type: ignore[attr-defined]
+            except UsageError as error:
+                reason = f"the model has no grid of tokens for this size: {error}"
+        if reason is None and "keep" not in self._takes:
+            reason = "the model cannot remove tokens: it does not take keep"
         spacing = None if self.preprocess is None else self.preprocess.spacing
-        return Context(seed=seed, grid=grid, no_removal=reason, spacing=spacing)
+        channels = channels or (3 if self.preprocess is None else self.preprocess.channels)
+        saliency = Saliency(self.model, grid, (channels, *size), self.device)
+        return Context(seed=seed, grid=grid, no_removal=reason, spacing=spacing, saliency=saliency)
 
     def fingerprint(self) -> str:
         """Hash of a module's classes, arguments and weights; of the name alone for what is no module."""
@@ -117,7 +125,8 @@ class Subject:
         try:
             if self.module is not None:
                 self.module.eval()
-            with torch.inference_mode():
+            # Not inference mode: what a model keeps from one call to the next could then never be differentiated again.
+            with torch.no_grad():
                 yield
         finally:
             for module, training in modes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import floor
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vitkit.errors import UsageError
@@ -94,8 +94,8 @@ class Cells:
             areas = (areas[:, None] * torch.tensor(cuts).diff()).flatten()
         return areas
 
-    def spread(self, masks: Bool[Tensor, "batch *grid"]) -> Bool[Tensor, "batch *size"]:
-        """True for every pixel of a hidden cell."""
+    def spread(self, masks: Shaped[Tensor, "batch *grid"]) -> Shaped[Tensor, "batch *size"]:
+        """What each cell has, for every pixel in it: where cells are hidden, or scores."""
         for axis, cuts in enumerate(self.cuts, start=1):
             if len(cuts) <= cuts[-1]:
                 masks = masks.repeat_interleave(torch.tensor(cuts, device=masks.device).diff(), dim=axis)

@@ -1,4 +1,4 @@
-"""In which order the cells of an image are hidden; a higher ratio hides what a lower one hides, and then the next in the order."""
+"""In which order the cells of an image are hidden: a higher ratio hides what a lower one hides, and then the next."""
 
 from collections.abc import Sequence
 
@@ -43,8 +43,8 @@ def salient_orders(
     Raises:
         DataError: Scores that are not finite.
 
-    >>> salient_orders(torch.tensor([[0.1, 0.7, 0.2]]), [0]).tolist(), salient_orders(torch.tensor([[3.0, 1.0]]), [0], False).tolist()
-    ([[1, 2, 0]], [[1, 0]])
+    >>> salient_orders(torch.tensor([[0.1, 0.7, 0.2]]), [0]).tolist()
+    [[1, 2, 0]]
     """
     flat = scores.flatten(1).double().cpu()
     if not flat.isfinite().all():
