@@ -10,7 +10,7 @@ alone, which IEEE 754 rounds in one way; logarithm, sine and cosine, which diffe
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from math import log, pi, prod
+from math import factorial, log, pi, prod
 
 import torch
 from jaxtyping import Float, Int
@@ -131,12 +131,14 @@ def poisson(seeds: Sequence[int], rates: Float[Tensor, "batch *shape"], stream: 
     shape = rates.shape[1:]
     low = rates.clamp(max=4)
     drawn = uniform(seeds, shape, rates.device, stream)
-    term = torch.exp(-low)
-    below = term.clone()
-    few = torch.zeros_like(rates)
+    # P(≤ n) is the sum of λᵏ·exp(-λ) / k! for k to n; no draw of so few bits is above that of 18.
+    power = torch.exp(-low)
+    below = power.clone()
+    few = torch.zeros_like(rates, dtype=torch.uint8)
+    above = torch.empty_like(rates, dtype=torch.bool)
     for count in range(1, 19):
-        few += drawn >= below
-        below += term.mul_(low).mul_(1 / count)
+        few += torch.ge(drawn, below, out=above).view(torch.uint8)
+        below.add_(power.mul_(low), alpha=1 / factorial(count))
     w = normal(seeds, shape, rates.device, _MANY + stream)
     root = rates.clamp(min=1).sqrt_()
     square = w * w
@@ -144,7 +146,7 @@ def poisson(seeds: Sequence[int], rates: Float[Tensor, "batch *shape"], stream: 
     many = (square * (1 / 270)).add_(7 / 810).mul_(square).add_(-8 / 405).div_(root)
     many.sub_((square * 0.5).add_(1).mul_(w).mul_(1 / 36)).div_(root)
     many.add_(square.mul_(1 / 6)).add_(1 / 3).add_(w.mul_(root)).add_(rates).floor_().clamp_(min=0)
-    return torch.where(rates < 4, few, many)
+    return torch.where(rates < 4, few.to(rates.dtype), many)
 
 
 def _keys(seed: int, stream: int) -> tuple[int, int]:

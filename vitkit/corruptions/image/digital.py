@@ -83,13 +83,12 @@ def pixelate(
     """
     share = constant("pixelate", severity, constants)
 
+    down, right = (_Spans(length, max(1, int(length * share)), images.device) for length in images.shape[-2:])
+
     def change(x: Tensor, _: Sequence[int]) -> Tensor:
-        for dim in (-2, -1):
-            x = _fewer(x, dim, max(1, int(x.shape[dim] * share)))
-        for dim, length in ((-1, images.shape[-1]), (-2, images.shape[-2])):
-            fewer = x.shape[dim]
-            x = x.index_select(dim, torch.tensor([int((i + 0.5) * fewer / length) for i in range(length)], device=x.device))
-        return x
+        # Whole rows are moved faster than single pixels, so the image is turned for its columns.
+        means = right.means(down.means(x).mT.contiguous())
+        return down.repeated(right.repeated(means).mT.contiguous())
 
     return in_pieces("pixelate", images, change)
 
@@ -145,21 +144,32 @@ def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> 
     return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 24)
 
 
-def _fewer(x: Tensor, dim: int, fewer: int) -> Tensor:
-    """Means along one axis over as many spans as there are to be pixels; a pixel counts where its middle lies in the span."""
-    length = x.shape[dim]
-    firsts = [ceil(i * length / fewer - 0.5) for i in range(fewer)] + [length]
-    counts = [after - first for first, after in pairwise(firsts)]
-    most, least = max(counts), min(counts)
-    total = x.index_select(dim, torch.tensor(firsts[:-1], device=x.device))
-    shape = (-1, 1) if dim == -2 else (-1,)
-    for step in range(1, most):
-        places = torch.tensor([min(first + step, length - 1) for first in firsts[:-1]], device=x.device)
-        there = x.index_select(dim, places)
-        if step >= least:
-            there *= torch.tensor([float(step < count) for count in counts], device=x.device).view(shape)
-        total += there
-    return total.mul_(torch.tensor([1 / count for count in counts], device=x.device).view(shape))
+class _Spans:
+    """Rows in spans of nearly equal height; a row belongs to the span that its middle lies in."""
+
+    def __init__(self, length: int, spans: int, device: torch.device) -> None:
+        firsts = [ceil(i * length / spans - 0.5) for i in range(spans)] + [length]
+        counts = [after - first for first, after in pairwise(firsts)]
+        self.least = min(counts)
+        # Of each span the first row, the second and so on; the last is repeated where there are no more, and does not count.
+        self.rows = [
+            torch.tensor([first + min(step, count - 1) for first, count in zip(firsts, counts, strict=False)], device=device)
+            for step in range(max(counts))
+        ]
+        self.counts = torch.tensor(counts, device=device, dtype=torch.float32)[:, None]
+        self.spans = torch.tensor([int((i + 0.5) * spans / length) for i in range(length)], device=device)
+
+    def means(self, x: Tensor) -> Tensor:
+        """The mean of the rows of each span."""
+        total = x.index_select(-2, self.rows[0])
+        for step, rows in enumerate(self.rows[1:], start=1):
+            row = x.index_select(-2, rows)
+            total += row if step < self.least else row.mul_((self.counts > step).to(x.dtype))
+        return total.mul_(1 / self.counts)
+
+    def repeated(self, x: Tensor) -> Tensor:
+        """The row of the span at every row."""
+        return x.index_select(-2, self.spans)
 
 
 def _affine(seeds: Sequence[int], size: Sequence[int], moves: float) -> Tensor:

@@ -9,7 +9,7 @@ from vitkit.errors import UsageError
 
 # Values that a CPU takes at once, so that the steps of one operation find them in its cache. An image's result is its own, so
 # how many go together changes nothing.
-_PIECE = 1 << 17
+_PIECE = 1 << 19
 
 
 def in_pieces(
