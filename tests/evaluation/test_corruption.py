@@ -37,6 +37,31 @@ def test_it_can_be_named_in_a_file(tmp_path) -> None:
     assert recipe(condition)["init_args"]["function"] == "torch.flip"
 
 
+def stretched(images, severity, seeds, spacing=None):
+    """Something that measures in mm."""
+    return images + (0.0 if spacing is None else severity * spacing[-1])
+
+
+def test_a_function_that_measures_in_mm_is_told_the_spacing() -> None:
+    images = torch.zeros(1, 1, 2, 2)
+    told = Context(["a"], spacing=(1.0, 0.5))
+    condition = Corruption(stretched, [0.5])
+    assert condition.apply(images, 0.5, told).images.unique() == 0.25
+    assert condition.params(told, (2, 2))["spacing"] == [1.0, 0.5]
+    assert condition.apply(images, 0.5, Context(["a"])).images.unique() == 0
+    fixed = Corruption(stretched, [0.5], arguments={"spacing": [1.0, 0.25]})
+    assert fixed.apply(images, 0.5, told).images.unique() == 0.125
+    assert fixed.params(told, (2, 2))["spacing"] == [1.0, 0.25]
+    assert "spacing" not in Corruption(noise, [0.5]).params(told, (2, 2))
+
+
+def test_padding_stays_as_it_is() -> None:
+    real = torch.tensor([[[True, False], [True, True]]])
+    applied = Corruption(stretched, [0.5]).apply(torch.zeros(1, 2, 2, 2), 0.5, Context(["a"], spacing=(1.0, 4.0), real=real))
+    assert torch.equal(applied.images[0, 0], torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    assert applied.clipped.tolist() == [0.75]
+
+
 @pytest.mark.parametrize(
     ("function", "said"), [("nowhere.at_all", "nowhere.at_all"), ("plain", "plain"), (lambda i, s, seeds: i[:1], "shape")]
 )

@@ -10,7 +10,7 @@ from vitkit.corruptions.volume.along import along, circulant, each_along
 from vitkit.corruptions.volume.scale import Scans, amount, axes_of, signs
 
 KEPT = 0.25
-GHOSTS, INTENSITY = 11, 2.5
+GHOSTS, INTENSITY = 11.0, 2.5
 SPIKE = 3.0
 
 
@@ -88,7 +88,7 @@ def spikes(images: Scans, severity: int, seeds: Sequence[int]) -> Scans:
     frequency = sides * (size * (1 / 16 + (1 / 4 - 1 / 16) * drawn[:, 1:4])).round().clamp(min=1)
     waves = []
     for axis, length in enumerate(images.shape[2:]):
-        angle = 2 * torch.pi * torch.arange(length) * frequency[:, axis, None] / length
+        angle = 2 * torch.pi * torch.arange(length, dtype=torch.float64) * frequency[:, axis, None] / length
         waves.append(torch.polar(torch.ones_like(angle), angle + (2 * torch.pi * drawn[:, :1] if axis == 0 else 0)))
     plane = (waves[0][:, :, None] * waves[1][:, None]).unsqueeze(-1)
     line = waves[2][:, None, None]

@@ -11,7 +11,7 @@ from vitkit.corruptions.volume.along import along, circulant
 from vitkit.corruptions.volume.rigid import euler, moved
 from vitkit.corruptions.volume.scale import Scans, amount, signs, steps
 
-DEGREES, MM, MOVEMENTS = 5.0, 10.0, 10
+DEGREES, MM, MOVEMENTS = 5.0, 10.0, 10.0
 AXIS = 1  # lines of k-space follow each other along anterior
 
 

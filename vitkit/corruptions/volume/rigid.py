@@ -12,7 +12,7 @@ from vitkit.corruptions.volume.along import each_along
 from vitkit.corruptions.volume.scale import Scans, amount, axes_of, signs, steps
 
 DEGREES = 30.0
-MIRRORED = 3
+MIRRORED = 3  # axes
 
 
 def rotation(images: Scans, severity: int, seeds: Sequence[int], spacing: Sequence[float] | None = None) -> Scans:
@@ -122,5 +122,5 @@ def orientation_flip(images: Scans, severity: int, seeds: Sequence[int]) -> Scan
         severity: 1 to 3; there are no more axes.
         seeds: Not used: nothing is random.
     """
-    count = round(amount(severity, MIRRORED, levels=MIRRORED))
+    count = round(amount(severity, float(MIRRORED), levels=MIRRORED))
     return images.flip(tuple(range(2, 2 + count)))

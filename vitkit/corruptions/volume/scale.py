@@ -1,6 +1,7 @@
 """What a severity of 1 to 5 amounts to, and the choices that an image's seed makes."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Literal
 
 import torch
@@ -61,9 +62,9 @@ def steps(spacing: Sequence[float] | None) -> tuple[float, float, float]:
     """
     if spacing is None:
         return (1.0, 1.0, 1.0)
-    right, anterior, superior = spacing if len(spacing) == 3 else (0.0, 0.0, 0.0)
-    if not min(right, anterior, superior) > 0:
+    if len(spacing) != 3 or not all(isfinite(step) and step > 0 for step in spacing):
         raise UsageError(
             f"spacing: {list(spacing)}", "three positive numbers, mm along right, front and head", "Write e.g. [1.5, 1.5, 3.0]."
         )
-    return (float(right), float(anterior), float(superior))
+    right, anterior, superior = map(float, spacing)
+    return (right, anterior, superior)

@@ -1,9 +1,11 @@
 """Any corruption as a condition of a suite: a function of images, a severity and a seed for each image."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,6 +15,9 @@ from vitkit.evaluation.condition import Applied, Condition, Context, check_name,
 
 class Corruption(Condition):
     """A function that corrupts images, at each of its severities.
+
+    A function that takes ``spacing`` is told how many mm lie between voxels along each axis, or None if that is not known.
+    Padding around a scan stays as it is.
 
     Args:
         function: ``function(images, severity, seeds, **arguments)`` from images ``(batch, channels, *size)`` in [0, 1] to images
@@ -55,22 +60,35 @@ class Corruption(Condition):
         self.suite = check_name(suite)
         self.title = title or self.name.replace("_", " ").capitalize()
         self.arguments = dict(arguments or {})
+        self._in_mm = "spacing" in _parameters(self.function) and "spacing" not in self.arguments
 
     def params(self, context: Context, size: tuple[int, ...]) -> dict[str, Any]:
         """The function and its arguments."""
-        return {"function": self._recipe_arguments["function"], **self.arguments}
+        spacing = None if context.spacing is None else list(context.spacing)
+        known = {"spacing": spacing} if self._in_mm else {}
+        return {"function": self._recipe_arguments["function"], **self.arguments, **known}
 
     def apply(self, images: Float[Tensor, "batch channels *size"], severity: float, context: Context) -> Applied:
         """The function's images, and what share of each was outside of [0, 1]."""
         given = int(severity) if severity == int(severity) else severity
-        made = self.function(images, given, context.seeds(self.suite, self.name, severity), **self.arguments)
+        known = {"spacing": context.spacing} if self._in_mm else {}
+        made = self.function(images, given, context.seeds(self.suite, self.name, severity), **self.arguments, **known)
         if not isinstance(made, Tensor) or made.shape != images.shape:
             found = f"a tensor of shape {tuple(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
             raise UsageError(
                 f"{self.name} made {found}", f"images of shape {tuple(images.shape)}", "Return as many images, of the same size."
             )
+        if context.real is not None:
+            made = torch.where(context.real.unsqueeze(1).to(made.device), made, images)
         outside = ((made < 0) | (made > 1)).flatten(1).float().mean(1)
         return Applied(made.clamp(0, 1), clipped=outside)
+
+
+def _parameters(function: Callable[..., Tensor]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some functions that are not written in Python
+        return {}
 
 
 def _imported(path: str) -> Callable[..., Tensor]:
