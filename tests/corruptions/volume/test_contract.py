@@ -46,7 +46,7 @@ def test_nothing_happens_at_severity_0(name):
 
 @every
 def test_each_severity_changes_more_than_the_one_before(name):
-    images, seeds = scans(32, 32, 32), range(4)
+    images, seeds = scans(40, 40, 40), range(6)
     apart = [
         sum(distance(WAYS[name](images, severity, [seed]), images) for seed in seeds) for severity in range(1, LEVELS[name] + 1)
     ]
