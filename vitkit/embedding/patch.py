@@ -18,8 +18,8 @@ class PatchEmbed(nn.Module, Recorded):
     """Cut an image or a volume into patches, and project each to a token.
 
     With ``norm`` each patch's pixels are standardised first, without learned scale (the projection can learn it). Tokens are
-    then invariant to ``gain * x + shift``, up to ``eps``: over all channels together if these share one normalising standard
-    deviation, per channel always. Absolute intensity is given up by this.
+    then invariant to ``gain * x + shift``, up to ``eps``: with ``"channel"`` always, with ``"patch"`` if the channels share one
+    normalising mean and standard deviation (:func:`~vitkit.embedding.invariance_of`). Absolute intensity is given up by this.
 
     Args:
         ndim: Axes of the input, 2 for images, 3 for volumes.

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vitkit.attention import Full
+from vitkit.embedding import Invariance, eps_drift, invariance_of
 from vitkit.encoder.encoder import Encoder
 from vitkit.encoder.tokens import Tokens
 from vitkit.errors import UsageError
@@ -80,9 +81,7 @@ class Classifier(nn.Module, Recorded):
         real: Bool[Tensor, "batch *size"] | None = None,
     ) -> Tokens:
         """The encoder's tokens; those that hold nothing real may have been left out."""
-        if self.background is not None:
-            something = (images != self.background).any(1)
-            real = something if real is None else real & something
+        real = self._real(images, real)
         # A rehearsal on tensors without values, and a compiled graph, cannot look at which tokens these are.
         if type(real) is Tensor and keep is None and not torch.compiler.is_compiling():
             keep = self._occupied(real)
@@ -99,6 +98,37 @@ class Classifier(nn.Module, Recorded):
         """Logits from encoded tokens."""
         logits: Tensor = self.head(self.encoder.pool(tokens))
         return logits
+
+    def brightness_certificate(self) -> Invariance:
+        """What brightness cannot do to this model's tokens, and so to its logits; an evaluation measures whether it is true.
+
+        >>> from vitkit.embedding import PatchEmbed
+        >>> encoder = Encoder(PatchEmbed(ndim=2, patch_size=2, in_chans=1, dim=32, norm="patch"), depth=1, num_heads=2)
+        >>> Classifier(encoder, num_classes=10, preprocess=Preprocess(size=(8, 8))).brightness_certificate().family
+        'gain · x + shift'
+        """
+        return invariance_of(self.encoder.embed, self.preprocess.mean, self.preprocess.std, self.background)
+
+    def eps_drift(
+        self,
+        images: Float[Tensor, "batch channels *size"],
+        gain: Sequence[float],
+        real: Bool[Tensor, "batch *size"] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """Relative drift of each image's tokens under a gain that the ``eps`` of the embedding's norm alone makes.
+
+        Args:
+            images: In [0, 1].
+            gain: One number, or one for each channel.
+            real: As in :meth:`forward`.
+        """
+        return eps_drift(self.encoder.embed, self.preprocess.normalise(images), gain, self._real(images, real))
+
+    def _real(self, images: Tensor, real: Tensor | None) -> Tensor | None:
+        if self.background is None:
+            return real
+        something = (images != self.background).any(1)
+        return something if real is None else real & something
 
     def _occupied(self, real: Bool[Tensor, "batch *size"]) -> Int[Tensor, "batch kept"] | None:
         """The tokens that hold something real, filled up to as many in every sample; None if leaving out others saves little.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
         SalientOcclusion,
         ShuffledPatches,
     )
+    from vitkit.evaluation.profiles.certificate import certify
+    from vitkit.evaluation.profiles.kinds import AffineDrift, Drift, GammaDrift, HSVValueDrift
+    from vitkit.evaluation.profiles.measure import drift
     from vitkit.evaluation.results import DataInfo, Results, load_results
     from vitkit.evaluation.run import evaluate
     from vitkit.evaluation.suite import Suite
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 # Imported when asked for: results and the names of suites are wanted within milliseconds, without torch.
 _HOMES = {
+    "AffineDrift": "profiles.kinds",
     "Applied": "condition",
     "BorderOcclusion": "conditions.occlusion",
     "CheckerboardOcclusion": "conditions.occlusion",
@@ -33,9 +37,12 @@ _HOMES = {
     "Contrast": "conditions.brightness",
     "Corruption": "conditions.corruption",
     "DataInfo": "results",
+    "Drift": "profiles.kinds",
     "Gain": "conditions.brightness",
     "Gamma": "conditions.brightness",
+    "GammaDrift": "profiles.kinds",
     "HSVValue": "conditions.brightness",
+    "HSVValueDrift": "profiles.kinds",
     "HoleOcclusion": "conditions.occlusion",
     "MissingSlab": "conditions.occlusion",
     "MissingSlices": "conditions.occlusion",
@@ -46,12 +53,15 @@ _HOMES = {
     "ShuffledPatches": "conditions.occlusion",
     "Suite": "suite",
     "bundled_suites": "bundled",
+    "certify": "profiles.certificate",
+    "drift": "profiles.measure",
     "evaluate": "run",
     "load_results": "results",
     "summarise": "summary",
 }
 
 __all__ = [
+    "AffineDrift",
     "Applied",
     "BorderOcclusion",
     "CheckerboardOcclusion",
@@ -60,9 +70,12 @@ __all__ = [
     "Contrast",
     "Corruption",
     "DataInfo",
+    "Drift",
     "Gain",
     "Gamma",
+    "GammaDrift",
     "HSVValue",
+    "HSVValueDrift",
     "HoleOcclusion",
     "MissingSlab",
     "MissingSlices",
@@ -73,6 +86,8 @@ __all__ = [
     "ShuffledPatches",
     "Suite",
     "bundled_suites",
+    "certify",
+    "drift",
     "evaluate",
     "load_results",
     "summarise",

@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 _OPTIONS = {"compression": "zstd", "version": "2.6"}
 _ROWS = 2**11  # rows held before they are written
 _META = b"vitkit"
-_OURS = ("results.json", "results.csv", "samples.parquet", "parts/*.parquet")
+_OURS = ("results.json", "results.csv", "samples.parquet", "profiles.json", "parts/*.parquet")
 
 
 class RunFolder:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitkit.errors import DataError, UsageError
+from vitkit.evaluation.profiles.found import Certificate, DriftProfile
 from vitkit.files import replacing
 
 SCHEMA_VERSION = 1
@@ -171,7 +172,8 @@ class Results:
 
     ``preprocess`` is None for a model that carries none. ``created`` is the time the run began, ISO 8601 in UTC. ``mce`` is None
     in older files. ``resampled_by`` is what the intervals draw: "sample", or "group" where the data say which samples belong
-    together, such as a patient's; ``units`` is how many of these there are, None in older files.
+    together, such as a patient's; ``units`` is how many of these there are, None in older files. ``profiles`` and ``certificate``
+    are None where the suite has no profiles.
     """
 
     schema_version: int
@@ -193,6 +195,8 @@ class Results:
     resampled_by: str = "sample"
     units: int | None = None
     mce: CorruptionError | None = None
+    profiles: list[DriftProfile] | None = None
+    certificate: Certificate | None = None
 
     @property
     def clean(self) -> ConditionResult:

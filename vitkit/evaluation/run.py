@@ -18,6 +18,7 @@ from vitkit.evaluation.bank import make_bank
 from vitkit.evaluation.condition import Condition, Context
 from vitkit.evaluation.folder import PartWriter, RunFolder, slug
 from vitkit.evaluation.pictures import SHOWN, save_strip
+from vitkit.evaluation.profiles.store import check_profiles, write_profiles
 from vitkit.evaluation.results import DataInfo, Results
 from vitkit.evaluation.stream import Stream, chunks, scan
 from vitkit.evaluation.subject import Subject
@@ -87,6 +88,7 @@ def evaluate(
     data_info = data_info or DataInfo()
     subject, stream = Subject(model, device), scan(loader)
     subject.check_fit(stream, data_info.classes)
+    check_profiles(suite.profiles, stream)
     chunk = chunk or _default_chunk(stream)
     key, info = _describe(subject, stream, suite, data_info, seed, chunk)
     info |= {"command": command, "warnings": [*warnings, *info["warnings"]]}
@@ -119,6 +121,7 @@ def evaluate(
                         part.entry |= {"order": order, "picture": picture if shown else None}
                 elif progress is not None:
                     progress((order + 1) * stream.n, stream.n * len(suite), identifier)
+            write_profiles(folder, suite.profiles, subject, loader, stream)
             run.merge([condition.id(severity) for condition, severity in suite])
         run.clean()
         return summarise(folder)

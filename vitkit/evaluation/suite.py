@@ -11,7 +11,10 @@ import yaml
 from vitkit.errors import UsageError
 from vitkit.evaluation.bundled import bundled_suites
 from vitkit.evaluation.condition import Clean, Condition, check_name
+from vitkit.evaluation.profiles.kinds import Drift
 from vitkit.recipe import recipe
+
+_EXAMPLES: dict[type, str] = {Condition: "RandomOcclusion", Drift: "AffineDrift"}
 
 
 class Suite:
@@ -21,6 +24,8 @@ class Suite:
         name: Name in the results.
         conditions: At least one, and no two with the same id at a severity.
         threshold: Accuracy of which the results say where each curve falls below it.
+        profiles: Transformations whose drift through the model's layers is measured on the first images, and with them the
+            model's certificate. None if not given.
 
     Raises:
         UsageError: No condition, one that is none, two of the same name, or a threshold that is no share.
@@ -31,7 +36,9 @@ class Suite:
     ['clean/0', 'brightness.gamma/0.5', 'brightness.gamma/2']
     """
 
-    def __init__(self, name: str, conditions: Sequence[Condition], threshold: float = 0.8) -> None:
+    def __init__(
+        self, name: str, conditions: Sequence[Condition], threshold: float = 0.8, profiles: Sequence[Drift] = ()
+    ) -> None:
         if not conditions:
             raise UsageError(
                 f"conditions: suite {name!r} has none", "at least one", "Add one, e.g. vitkit.evaluation.RandomOcclusion."
@@ -56,6 +63,17 @@ class Suite:
                     )
                 seen.add(condition.id(severity))
 
+        self.profiles = list(profiles)
+        for index, profile in enumerate(self.profiles):
+            if not isinstance(profile, Drift):
+                raise UsageError(f"profiles[{index}]: a {type(profile).__name__}", "a Drift", "Let the class inherit Drift.")
+            if profile.name in {other.name for other in self.profiles[:index]}:
+                raise UsageError(
+                    f"profiles[{index}]: {profile.name} for the second time",
+                    "every profile once",
+                    "Remove one, or give one of them a name of its own.",
+                )
+
     def __iter__(self) -> Iterator[tuple[Condition, float]]:
         """Each condition at each severity, the clean pass first."""
         yield Clean(), 0.0
@@ -68,10 +86,12 @@ class Suite:
 
     def config(self) -> dict[str, Any]:
         """The suite as the plain tree that a YAML file holds."""
+        profiles = {"profiles": [recipe(profile) for profile in self.profiles]} if self.profiles else {}
         return {
             "name": self.name,
             "threshold": self.threshold,
             "conditions": [recipe(condition) for condition in self.conditions],
+            **profiles,
         }
 
     @classmethod
@@ -102,6 +122,9 @@ class Suite:
             conditions:
               - class_path: vitkit.evaluation.RandomOcclusion
                 init_args: {mode: painted, ratios: [0.25, 0.5], fill: mean}
+            profiles:
+              - class_path: vitkit.evaluation.AffineDrift
+                init_args: {gain: 0.8}
 
         Raises:
             UsageError: No such file, or something in it is wrong; the message names the file and the key.
@@ -122,12 +145,12 @@ class Suite:
 
     @classmethod
     def _from_tree(cls, tree: Any) -> "Suite":
-        _check_keys(tree, "the file", required={"name", "conditions"}, optional={"threshold"})
-        if not isinstance(tree["conditions"], list):
-            raise UsageError(f"conditions: {tree['conditions']!r:.60}", "a list", "Begin every condition with a dash.")
-        return cls(
-            **{**tree, "conditions": [_condition(item, f"conditions[{index}]") for index, item in enumerate(tree["conditions"])]}
-        )
+        _check_keys(tree, "the file", required={"name", "conditions"}, optional={"threshold", "profiles"})
+        for key, root in (("conditions", Condition), ("profiles", Drift)):
+            if not isinstance(listed := tree.get(key, []), list):
+                raise UsageError(f"{key}: {listed!r:.60}", "a list", "Begin every entry with a dash.")
+            tree = {**tree, key: [_made(item, f"{key}[{index}]", root) for index, item in enumerate(listed)]}
+        return cls(**tree)
 
 
 def _check_keys(tree: Any, where: str, required: set[str], optional: set[str]) -> None:
@@ -143,9 +166,9 @@ def _check_keys(tree: Any, where: str, required: set[str], optional: set[str]) -
         raise UsageError(f"{where}: no {', '.join(sorted(missing))}", "every key that is needed", "Add it.")
 
 
-def _condition(tree: Any, where: str) -> Condition:
+def _made(tree: Any, where: str, root: type) -> Any:
     _check_keys(tree, where, required={"class_path"}, optional={"init_args"})
-    kind = _find(tree["class_path"], f"{where}.class_path")
+    kind = _find(tree["class_path"], f"{where}.class_path", root)
     arguments = tree.get("init_args") or {}
     parameters = inspect.signature(kind).parameters.values()
     required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
@@ -156,16 +179,16 @@ def _condition(tree: Any, where: str) -> Condition:
         raise UsageError(f"{where}.init_args.{error.found}", error.expected, error.remedy) from error
 
 
-def _find(path: Any, where: str) -> type[Condition]:
+def _find(path: Any, where: str, root: type) -> type:
     module, _, name = str(path).rpartition(".")
     try:
         found = getattr(import_module(module), name, None) if module else None
     except ImportError:
         found = None
-    if not (isinstance(found, type) and issubclass(found, Condition)) or inspect.isabstract(found):
+    if not (isinstance(found, type) and issubclass(found, root)) or inspect.isabstract(found):
         raise UsageError(
             f"{where}: {path}",
-            "a class that inherits vitkit.evaluation.Condition, such as vitkit.evaluation.RandomOcclusion",
+            f"a class that inherits vitkit.evaluation.{root.__name__}, such as vitkit.evaluation.{_EXAMPLES[root]}",
             "See vitkit ls suites, and check that your own module can be imported from here.",
         )
     return found

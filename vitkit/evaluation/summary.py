@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from vitkit.evaluation.folder import read_run, read_samples
 from vitkit.evaluation.imagenet_c import SUITE, errors, obstacle
 from vitkit.evaluation.measures import COLUMNS, measure, remeasure
+from vitkit.evaluation.profiles.store import read_profiles
 from vitkit.evaluation.results import (
     SCHEMA_VERSION,
     Comparison,
@@ -84,6 +85,7 @@ def summarise(folder: str | Path) -> Results:
             "comparisons": list(_compare(lines)),
             "resampled_by": "sample" if whose is None else "group",
             "units": bootstrap.units,
+            **read_profiles(folder),
             "mce": _corruption_error(measured, info["data"]["classes"]),
         }
     )
