@@ -20,8 +20,8 @@ def show(name: str) -> str:
     about = found["environment"]
     machine = f"{about['processor']}, {about['cores']} cores, {about['gpu'] or 'no GPU'}"
     where = f"{machine}, Python {about['python']}, torch {about['torch']}"
-    tables = {"accuracy": accuracy, "plan": estimates, "spacing": spacing}.get(name, costs)(found["results"])
-    return "\n".join([f"`{about['command']}`, on {where}:", "", *tables])
+    kinds = {"accuracy": accuracy, "plan": estimates, "robustness_volume": beside_peers, "spacing": spacing}
+    return "\n".join([f"`{about['command']}`, on {where}:", "", *kinds.get(name, costs)(found["results"])])
 
 
 def costs(results: dict[str, Any]) -> Iterable[str]:
@@ -36,6 +36,18 @@ def costs(results: dict[str, Any]) -> Iterable[str]:
             else:
                 yield f"| {label} | {name} | {cost} | | | |"
             label = ""
+
+
+def beside_peers(results: dict[str, Any]) -> Iterable[str]:
+    """Milliseconds of vitkit and of each peer that has the like, and the share of the fastest peer's."""
+    yield "| corruption | vitkit, ms | TorchIO, ms | MONAI, ms | of the fastest peer |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name, row in results.items():
+        if isinstance(row, dict):
+            cells = [f"{row[who]:,.1f}" if who in row else "" for who in ("vitkit", "TorchIO", "MONAI")]
+            yield f"| {name.replace('_', ' ')} | {' | '.join(cells)} | {row['of the fastest peer']:.2f} |"
+        else:
+            yield f"| {name} | | | | {row:.2f} |"
 
 
 def estimates(results: dict[str, Any]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Draw the pictures of densities, biases, patterns, scorers and scans that these pages show.
+"""Draw the pictures of densities, biases, patterns, scorers, scans and what goes wrong with them that these pages show.
 
 python docs/pictures.py docs/images
 """
@@ -41,7 +41,7 @@ from vitkit.bias import (
     SpectralBias,
     TableBias,
 )
-from vitkit.corruptions import area_of, paint, random_masks
+from vitkit.corruptions import area_of, paint, random_masks, volume
 from vitkit.grid import Grid
 from vitkit.spectral import (
     Density,
@@ -349,6 +349,53 @@ def draw_millimetres() -> Figure:
     return figure
 
 
+ARTEFACTS: dict[str, dict[str, tuple[Callable[..., Tensor], dict[str, Any]]]] = {
+    "intensity": {
+        "bias field": (volume.bias_field, {}),
+        "gamma, brighter": (volume.gamma, {"direction": "brighter"}),
+        "gamma, darker": (volume.gamma, {"direction": "darker"}),
+        "scaling, brighter": (volume.intensity_scaling, {"direction": "brighter"}),
+        "scaling, darker": (volume.intensity_scaling, {"direction": "darker"}),
+        "window, 400 HU": (volume.window_shift, {"width": 400.0}),
+    },
+    "scanner": {
+        "Rician noise": (volume.rician_noise, {}),
+        "motion": (volume.motion, {"spacing": (1.0, 1.0, 1.0)}),
+        "ghosting": (volume.ghosting, {}),
+        "spikes": (volume.spikes, {}),
+        "Gibbs ringing": (volume.gibbs_ringing, {}),
+        "smoothing": (volume.smoothing, {"spacing": (1.0, 1.0, 1.0)}),
+        "downsampling": (volume.downsampling, {}),
+        "thick slices": (volume.thick_slices, {"spacing": (1.0, 1.0, 1.0)}),
+        "rotation": (volume.rotation, {}),
+        "mirrored axes": (volume.orientation_flip, {}),
+    },
+}
+ARTEFACT = 3  # a seed
+
+
+def draw_artefacts(kind: str) -> Figure:
+    """Three planes of one phantom under each corruption, at three severities."""
+    scan = Percentile()(phantom(CLASSES["large"], patient=1, scan=0, seed=0)[0].oriented()).resampled((1.0, 1.0, 1.0))
+    images = scan.data[None].clamp(0, 1)
+    found = ARTEFACTS[kind]
+    figure = Figure(figsize=(8, 0.25 + 0.83 * len(found)), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.02, w_pad=0.03, hspace=0.0, wspace=0.0)
+    panels = figure.subplots(len(found), 3)
+    for row, (name, (change, arguments)) in zip(panels, found.items(), strict=True):
+        severities = (1, 2, 3) if change is volume.orientation_flip else (1, 3, 5)
+        for axes, severity in zip(row, severities, strict=True):
+            values = change(images, severity, [ARTEFACT], **arguments).clamp(0, 1)[0, 0]
+            axes.imshow(
+                torch.cat([middle(values, plane).T.flip(0) for plane in PLANES], dim=1).numpy(), cmap="gray", vmin=0, vmax=1
+            )
+            axes.set(xticks=[], yticks=[])
+            if name == next(iter(found)) or severities[1] == 2:
+                axes.set_title(f"severity {severity}", fontsize=8, pad=3)
+        row[0].set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
+    return figure
+
+
 def main(folder: Path) -> None:
     """Draw all of them."""
     torch.manual_seed(0)
@@ -363,6 +410,8 @@ def main(folder: Path) -> None:
     draw_phantom(folder / "scan-planes.png")
     for name, draw in {"occluders": draw_occluders, "reach": draw_reach, "bias": draw_millimetres}.items():
         draw().savefig(folder / f"scan-{name}.png", dpi=110)
+    for name in ARTEFACTS:
+        draw_artefacts(name).savefig(folder / f"artefact-{name}.png", dpi=90)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {kind: DOCS / "concepts" / f"{kind}.md" for kind in ("density", "bias", "pattern", "scorer")}
 PAGES["scan"] = DOCS / "volumes.md"
+PAGES["artefact"] = DOCS / "concepts" / "volume_corruptions.md"
 
 
 def test_each_picture_is_drawn_kept_and_shown(tmp_path):

@@ -80,7 +80,7 @@ def test_a_spike_is_one_wave_of_the_stated_height():
             spectrum = torch.fft.fftn(mine).abs().flatten()
             highest = spectrum.topk(3).values
             # A cosine of height h is two points of h · N / 2; the largest value of the image's own is its sum.
-            assert highest[:2].tolist() == pytest.approx([2.4 * float(channel.sum()) / 2] * 2, rel=1e-9)
+            assert highest[:2].tolist() == pytest.approx([0.8 * float(channel.sum()) / 2] * 2, rel=1e-9)
             assert highest[2] < 1e-9 * highest[0]
 
 

@@ -11,7 +11,7 @@ from vitkit.corruptions.volume.scale import Scans, amount, axes_of, signs
 
 KEPT = 0.25
 GHOSTS, INTENSITY = 11.0, 2.5
-SPIKE = 3.0
+SPIKE = 1.0
 
 
 def gibbs_ringing(images: Scans, severity: int, seeds: Sequence[int]) -> Scans:
@@ -70,16 +70,16 @@ def modulation(length: int, ghosts: int, intensity: float, side: int) -> np.ndar
 
 
 def spikes(images: Scans, severity: int, seeds: Sequence[int]) -> Scans:
-    r"""A point of k-space, and its mirror image, raised by 0.6, 1.2, 1.8, 2.4, 3 times its largest value, the sum over the image.
+    r"""A point of k-space, and its mirror image, raised by 0.1, 0.2, 0.3, 0.4, 0.5 of its largest value, the sum.
 
     .. math::
-        x + a\, \bar{x} \cos(2 \pi\, k \cdot v / L + \varphi)
+        x + a\, \bar{x} \cos(2 \pi\, k \cdot v / L + \varphi), \qquad a = 0.2, 0.4, 0.6, 0.8, 1
 
     These are stripes all over the image, oblique in all three axes, of 4 to 16 voxels a wave along each. The seed draws frequency
     and phase; all channels share them.
 
     Source:
-        The limit is the upper end of TorchIO's random spike.
+        The limit is where TorchIO's random spike begins; it goes on to three times as much, where only stripes are left.
     """
     ratio = amount(severity, SPIKE)
     drawn = uniform(seeds, [7]).double()
