@@ -22,8 +22,12 @@ Make = Callable[[], Step]
 """Builds a candidate (a model, its inputs) and returns the step to be measured."""
 
 
-def compare(candidates: Mapping[str, Make], baseline: str, rounds: int = 15, warmup: int = 3) -> dict[str, Any]:
+def compare(
+    candidates: Mapping[str, Make], baseline: str, rounds: int = 15, warmup: int = 3, memory: bool = True
+) -> dict[str, Any]:
     """Median time and peak memory of each candidate, and their ratios to a baseline measured in the same rounds.
+
+    Without ``memory``, only time is measured, which spares a process for each candidate.
 
     A ratio of times is the median over rounds of the ratio within a round, so that a slow minute of the machine hits both sides.
     """
@@ -39,16 +43,19 @@ def compare(candidates: Mapping[str, Make], baseline: str, rounds: int = 15, war
                 seconds[name].append(elapsed)
     del steps
     gc.collect()
-    memory = {name: peak_memory(make) for name, make in candidates.items()}
-    return {
+    found: dict[str, dict[str, Any]] = {
         name: {
             "milliseconds": round(1e3 * statistics.median(times), 3),
-            "peak_mib": round(memory[name] / 2**20, 1),
             "time_ratio": round(statistics.median(a / b for a, b in zip(times, seconds[baseline], strict=True)), 3),
-            "memory_ratio": round(memory[name] / max(memory[baseline], 1), 3),
         }
         for name, times in seconds.items()
     }
+    if memory:
+        peaks = {name: peak_memory(make) for name, make in candidates.items()}
+        for name, peak in peaks.items():
+            found[name]["peak_mib"] = round(peak / 2**20, 1)
+            found[name]["memory_ratio"] = round(peak / max(peaks[baseline], 1), 3)
+    return found
 
 
 def peak_memory(make: Make) -> int:

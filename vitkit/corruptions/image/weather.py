@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vitkit.corruptions.image.colour import luminance
 from vitkit.corruptions.image.constants import Constants, constant
-from vitkit.corruptions.image.filters import motion
+from vitkit.corruptions.image.filters import gaussian, motion
 from vitkit.corruptions.image.pieces import in_pieces
 from vitkit.corruptions.random import normal, uniform
 
@@ -144,8 +144,8 @@ def pane(
         device: Where to make it.
     """
     height, width = size
-    # Facets are about twelve pixels wide, with borders bent by noise.
-    cells = (max(2, round(height / 12)), max(2, round(width / 12)))
+    # Facets are about eighteen pixels wide, with borders bent by noise.
+    cells = (max(2, round(height / 18)), max(2, round(width / 18)))
     bend = _smooth(normal(seeds, (2, cells[0], cells[1]), device, stream=1), size)
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
     y, x = rows[:, None] + 5 * bend[:, 0], columns + 5 * bend[:, 1]
@@ -154,17 +154,17 @@ def pane(
     # A direction for each facet: a point on the circle by the sign and size of two normal numbers.
     arrows = F.normalize(normal(seeds, (2, cells[0] * cells[1]), device, stream=2), dim=1)
     along = arrows.gather(2, facet.flatten(1).unsqueeze(1).expand(-1, 2, -1)).view(len(seeds), 2, height, width)
-    grain = normal(seeds, (height * width,), device, stream=3)
+    grain = gaussian(normal(seeds, (height, width), device, stream=3), 0.8).flatten(1)
     needles = torch.zeros(len(seeds), height, width, device=device)
-    for step in range(-6, 7):
+    for step in range(-8, 9):
         there_y = (rows[:, None] + (along[:, 0] * step).round_()).clamp_(0, height - 1)
         there_x = (columns + (along[:, 1] * step).round_()).clamp_(0, width - 1)
-        needles.add_(grain.gather(1, (there_y * width + there_x).long().flatten(1)).view_as(needles), alpha=1 - abs(step) / 7)
-    needles *= 1 / 2.2
+        needles.add_(grain.gather(1, (there_y * width + there_x).long().flatten(1)).view_as(needles), alpha=1 - abs(step) / 9)
+    needles *= 1 / 1.6
     clouds = plasma(seeds, 1 << (max(height, width) - 1).bit_length(), 1.7, device)[:, :height, :width] - 0.5
     level, tint = uniform(seeds, (2, 1, 1), device, stream=100).unbind(1)
     # Bright needles are sharp and dark ones shallow, as ice is.
-    ice = level * 0.34 + 0.48 + clouds * 0.28 + needles.clamp(min=-1) * 0.085
+    ice = level * 0.34 + 0.48 + clouds * 0.28 + needles.clamp(min=-1) * 0.1
     if not coloured:
         return ice.unsqueeze(1)
     return torch.stack([ice - 0.16 * tint, ice, ice + 0.05 + 0.04 * tint], 1).clamp_(0, 1)
