@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vitkit.attention import Full
 from vitkit.embedding import Invariance, eps_drift, invariance_of
+from vitkit.encoder.amount import Amount
 from vitkit.encoder.encoder import Encoder
 from vitkit.encoder.tokens import Tokens
 from vitkit.errors import UsageError
@@ -26,6 +27,8 @@ class Classifier(nn.Module, Recorded):
         background: Intensity in [0, 1] of voxels where there is nothing, as 0 in a segmentation or around a brain without its
             skull. They then count as padding: a patch of nothing else is no token, which is faster the emptier the images are.
             Every voxel counts if not given.
+        amount: Whether the logits also depend on how much there is of what a segmentation labels, see
+            :class:`~vitkit.encoder.Amount`; training then needs masks.
 
     Raises:
         UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's, or a
@@ -39,7 +42,14 @@ class Classifier(nn.Module, Recorded):
     torch.Size([4, 10])
     """
 
-    def __init__(self, encoder: Encoder, num_classes: int, preprocess: Preprocess, background: float | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        num_classes: int,
+        preprocess: Preprocess,
+        background: float | None = None,
+        amount: bool = False,
+    ) -> None:
         super().__init__()
         if background is not None and not 0 <= background <= 1:
             raise UsageError(f"background={background}", "an intensity in [0, 1]", "Use 0 for black.")
@@ -56,6 +66,7 @@ class Classifier(nn.Module, Recorded):
         self.preprocess = preprocess
         self.num_classes = num_classes
         self.background = background
+        self.amount = Amount(encoder.dim, num_classes) if amount else None
         self.head = nn.Linear(encoder.dim, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -97,7 +108,7 @@ class Classifier(nn.Module, Recorded):
     def classify(self, tokens: Tokens) -> Float[Tensor, "batch classes"]:
         """Logits from encoded tokens."""
         logits: Tensor = self.head(self.encoder.pool(tokens))
-        return logits
+        return logits if self.amount is None else logits + self.amount(tokens)
 
     def brightness_certificate(self) -> Invariance:
         """What brightness cannot do to this model's tokens, and so to its logits; an evaluation measures whether it is true.
