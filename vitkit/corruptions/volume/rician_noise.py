@@ -16,6 +16,8 @@ def rician_noise(images: Scans, severity: int, seeds: Sequence[int]) -> Scans:
     .. math::
         \sqrt{(x + \sigma n_1)^2 + (\sigma n_2)^2}, \qquad n_1, n_2 \sim \mathcal{N}(0, 1)
 
+    The deviation is that of all voxels, those of padding among them.
+
     Source:
         Gudbjartsson and Patz 1995; ROOD-MRI (Boone et al. 2023) for the limit, relative to the deviation there, too.
     """
