@@ -1,7 +1,7 @@
 """Certificates: what a model claims of brightness, held against what was measured."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +19,7 @@ _SLACK = 0.1  # share of eps's own drift by which the measured one may exceed it
 _BEGUN = 0.5  # share of the tokens' drift from which it is eps's doing what becomes of it
 
 
+@runtime_checkable
 class Claim(Protocol):
     """What a model's ``brightness_certificate()`` returns: which of gain · x + shift leave its tokens as they are."""
 
@@ -119,6 +120,7 @@ class Certifier:
             tolerance=tolerance,
             n=profiler.n,
             worst=profiles[worst].title,
+            layer=profiles[worst].layers[0].layer,
             tokens=profiles[worst].layers[0].features,
             explained=explained[worst],
             logits=max((profile.layer("logits").features for profile in profiles), key=lambda spread: _size(spread.q90)),

@@ -73,8 +73,9 @@ class Certificate:
         given_up: What the model cannot tell any more for that, in words; empty if nothing.
         tolerance: Relative drift up to which a layer counts as unmoved.
         n: Images.
-        worst: Transformation of the family under which tokens move most.
-        tokens: Relative drift of the tokens right after embedding under that one, or of the logits where no layer can be seen.
+        worst: Transformation of the family under which the first layer moves most.
+        layer: First layer that can be seen: the embedding, or the logits of a model that shows none.
+        tokens: Relative drift of that layer under that transformation.
         explained: How much of it eps alone makes, 90 % quantile; None where the model does not tell.
         logits: Relative drift of the logits under the transformation that moves them most.
         breaks_at: First layer above the tolerance, or None.
@@ -87,6 +88,7 @@ class Certificate:
     tolerance: float
     n: int
     worst: str
+    layer: str
     tokens: Spread
     explained: float | None
     logits: Spread
