@@ -8,6 +8,7 @@ from importlib import import_module
 import pytest
 
 from vitkit.cli import ls
+from vitkit.corruptions import image, volume
 from vitkit.errors import UsageError
 
 
@@ -111,8 +112,22 @@ def test_what_there_is_not(argv, words):
         ls.main(argv)
 
 
+def test_corruptions_are_what_a_condition_takes(capsys):
+    assert ls.main(["corruptions"]) == 0
+    found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    for room in (image, volume):
+        takers = [name for name in room.__all__ if callable(getattr(room, name))]
+        takers = {
+            name
+            for name in takers
+            if list(inspect.signature(getattr(room, name)).parameters)[:3] == ["images", "severity", "seeds"]
+        }
+        assert takers == {name.rpartition(".")[2] for name in found if name.startswith(f"{room.__name__}.")}
+    assert all(found.values())
+
+
 def test_no_torch_is_imported():
-    kinds = ["suites", *ls.FAMILIES]
+    kinds = ["suites", "corruptions", *ls.FAMILIES]
     code = f"import sys; from vitkit.cli import ls; [ls.main([kind]) for kind in {kinds}]; print([*sys.modules].count('torch'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"

@@ -21,7 +21,7 @@ FAMILIES = {
     "patterns": ("attention", "Pattern"),
     "datasets": ("data", "ImageData"),
 }
-KINDS = ("suites", "backbones", *FAMILIES)
+KINDS = ("suites", "backbones", "corruptions", *FAMILIES)
 
 
 def main(argv: list[str]) -> int:
@@ -58,9 +58,25 @@ def entries_of(kind: str) -> Iterator[tuple[str, str]]:
         from vitkit import backbones  # the one list that only the libraries themselves have
 
         yield from ((name, "") for name in backbones.names())
+    elif kind == "corruptions":
+        yield from corruptions()
     else:
         package, root = FAMILIES[kind]
         yield from ((f"vitkit.{package}.{name}", summary) for name, summary in classes(package, root))
+
+
+def corruptions() -> Iterator[tuple[str, str]]:
+    """What a Corruption of a suite can apply: the public functions of images, a severity and seeds, by their full names."""
+    for room in sorted((Path(vitkit.__file__).parent / "corruptions").glob("*/__init__.py")):
+        functions: dict[str, ast.FunctionDef] = {}
+        for path in room.parent.glob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"), path)
+            functions |= {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        imported = [node for node in ast.parse(room.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
+        for name in sorted(alias.name for node in imported for alias in node.names):
+            if name in functions and [each.arg for each in functions[name].args.args[:3]] == ["images", "severity", "seeds"]:
+                summary = (ast.get_docstring(functions[name]) or "").partition("\n")[0]
+                yield f"vitkit.corruptions.{room.parent.name}.{name}", _plain(summary)
 
 
 def _matches(name: str, pattern: str) -> bool:

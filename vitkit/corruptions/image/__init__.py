@@ -7,6 +7,7 @@ from vitkit.corruptions.image.blur import defocus_blur, gaussian_blur, glass_blu
 from vitkit.corruptions.image.colour import brightness, contrast, saturate
 from vitkit.corruptions.image.digital import elastic_transform, jpeg, jpeg_compression, pixelate
 from vitkit.corruptions.image.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from vitkit.corruptions.image.saved import saved
 from vitkit.corruptions.image.spatter import spatter
 from vitkit.corruptions.image.weather import fog, frost, snow
 
@@ -48,6 +49,7 @@ __all__ = [
     "motion_blur",
     "pixelate",
     "saturate",
+    "saved",
     "shot_noise",
     "snow",
     "spatter",

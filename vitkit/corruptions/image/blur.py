@@ -136,7 +136,7 @@ def zoom_blur(
 
 
 @lru_cache(maxsize=16)
-def disk(radius: float, sigma: float) -> Tensor:
+def disk(radius: float | int, sigma: float) -> Tensor:
     """Kernel of a lens out of focus: 1 within a radius, normalised, and smoothed by a Gaussian on 3 × 3 or 5 × 5 pixels.
 
     >>> disk(3, 0.1).shape, round(float(disk(3, 0.1).sum()), 6)

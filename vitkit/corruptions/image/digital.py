@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from itertools import pairwise
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 from vitkit.corruptions.image.constants import Constants, constant
 from vitkit.corruptions.image.filters import gaussian
@@ -131,15 +133,18 @@ def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> 
     if not 1 <= quality <= 100:
         raise UsageError(f"a JPEG of quality {quality}", "1 to 100", "Use e.g. 85.")
 
-    def through(image: Tensor) -> Tensor:
-        return decode_jpeg(encode_jpeg(image, quality), ImageReadMode.UNCHANGED)
+    def through(levels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        file = BytesIO()
+        Image.fromarray(levels).save(file, "JPEG", quality=quality)
+        return np.asarray(Image.open(file))
 
     def change(x: Tensor, _: Sequence[int]) -> Tensor:
-        levels = (x * 255).round_().to(torch.uint8).cpu()
-        # The encoder leaves Python's lock to others.
-        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            made = torch.stack(list(pool.map(through, levels)))
-        return made.to(x.device).to(torch.float32).mul_(1 / 255)
+        levels = (x * 255).round_().to(torch.uint8).cpu().permute(0, 2, 3, 1)
+        pictures = levels.contiguous().numpy() if x.shape[1] == 3 else levels[..., 0].numpy()
+        # The encoder and the decoder leave Python's lock to others.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            made = torch.from_numpy(np.stack(list(pool.map(through, pictures)))).view(levels.shape)
+        return made.permute(0, 3, 1, 2).to(x.device, torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
 
     return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 24)
 

@@ -56,7 +56,7 @@ def correlate(x: Tensor, weights: Sequence[float], dim: int, edge: Edge) -> Tens
     return out
 
 
-def gaussian(x: Tensor, sigma: float | tuple[float, float], edge: Edge = "nearest", truncate: float = 4.0) -> Tensor:
+def gaussian(x: Tensor, sigma: float | int | tuple[float, float], edge: Edge = "nearest", truncate: float = 4.0) -> Tensor:
     """Gaussian blur of the last two axes; ``sigma`` in pixels, of which less than 0.5 / ``truncate`` changes nothing."""
     for dim, each in zip((-2, -1), sigma if isinstance(sigma, tuple) else (sigma, sigma), strict=True):
         weights = gaussian_weights(float(each), truncate) if each > 0 else (1.0,)
@@ -87,7 +87,7 @@ def zoomed(x: Tensor, factor: float) -> Tensor:
     return F.interpolate(middle, size=size, mode="bilinear", align_corners=True)[..., :height, :width]
 
 
-def motion(x: Tensor, radius: int, sigma: float, angles: Sequence[float]) -> Tensor:
+def motion(x: Tensor, radius: int, sigma: float | int, angles: Sequence[float]) -> Tensor:
     """Each image smeared towards one side, as by a camera that moves: 2·radius + 1 copies with one half of a Gaussian as weights.
 
     Args:

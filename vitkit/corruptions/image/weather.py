@@ -73,7 +73,7 @@ def fog(
     return in_pieces("fog", images, change, seeds)
 
 
-def plasma(seeds: Sequence[int], size: int, decay: float, device: torch.device | str) -> Float[Tensor, "batch size size"]:
+def plasma(seeds: Sequence[int], size: int, decay: float | int, device: torch.device | str) -> Float[Tensor, "batch size size"]:
     """A landscape in [0, 1] by midpoint displacement (diamond-square, Fournier et al. 1982), which repeats beyond its border.
 
     From the coarsest grid to the finest: the middle of four neighbours is their mean and a uniform number in [-w², w²), first
