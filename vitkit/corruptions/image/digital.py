@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import pairwise
 from math import ceil
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -133,7 +134,7 @@ def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> 
     if not 1 <= quality <= 100:
         raise UsageError(f"a JPEG of quality {quality}", "1 to 100", "Use e.g. 85.")
 
-    def through(levels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def through(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         file = BytesIO()
         Image.fromarray(levels).save(file, "JPEG", quality=quality)
         return np.asarray(Image.open(file))
