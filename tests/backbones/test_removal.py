@@ -1,11 +1,13 @@
 """Removing tokens from stock transformers: against the library's own blocks, run by hand on the tokens that are kept."""
 
 import pytest
+import timm
 import torch
 import torchvision
 from timm.layers import apply_keep_indices_nlc
 
 from vitkit import backbones
+from vitkit.backbones import from_timm
 from vitkit.backbones.removal import TokenRemoval
 from vitkit.errors import UsageError
 
@@ -114,8 +116,20 @@ def test_a_grid_counts_patches_in_pixels():
 def test_an_architecture_that_cannot_says_so(name):
     backbone = backbones.load(name, num_classes=3)
     assert not hasattr(backbone, "grid")
+    if name.startswith("timm"):
+        assert "VisionTransformer, Eva" in backbone.no_removal
     with pytest.raises(UsageError, match="Paint the patches over"):
         backbone(torch.rand(1, 3, 32, 32), keep=torch.zeros(1, 1, dtype=torch.long))
+
+
+def test_why_a_family_cannot_is_said():
+    """A BEiT, whose bias is a table of its grid, and a hybrid, whose tokens are a network's: without loading their weights."""
+    with torch.device("meta"):
+        beit = timm.models.beit.Beit(img_size=32, embed_dim=12, depth=1, num_heads=1, use_rel_pos_bias=True)
+        hybrid = timm.models.VisionTransformer(img_size=32, embed_dim=12, depth=1, num_heads=1)
+        hybrid.patch_embed = torch.nn.Identity()
+    assert "table over its whole grid" in from_timm._why_not(beit)
+    assert "come from a Identity" in from_timm._why_not(hybrid)
 
 
 @pytest.mark.parametrize("keep", [torch.full((2, 1), 100), torch.full((2, 1), -1)])

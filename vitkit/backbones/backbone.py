@@ -39,7 +39,12 @@ class Backbone(nn.Module):
         model: The library's module: normalised images (batch, channels, height, width) to logits.
         card: What is known about it; its entries are the attributes ``name``, ``preprocess``, ``num_classes``, ``classes`` and
             ``random_weights``.
+
+    Attributes:
+        no_removal: Why it cannot be run on a part of its tokens, or None if it can.
     """
+
+    no_removal: str | None = None
 
     def __init__(self, model: nn.Module, card: Card) -> None:
         super().__init__()

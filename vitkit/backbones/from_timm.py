@@ -8,6 +8,7 @@ import timm
 from timm.data.config import resolve_model_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from timm.layers.patch_embed import PatchEmbed
+from timm.models.beit import Beit
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -37,7 +38,9 @@ def load(name: str, weights: str | Path | None, pretrained: bool, num_classes: i
     model, card = _create(name, weights, pretrained, num_classes, in_chans)
     removal = _install_removal(model)
     if removal is None:
-        return Backbone(model, card)
+        backbone = Backbone(model, card)
+        backbone.no_removal = _why_not(model)
+        return backbone
     embed = model.patch_embed
     return TokenBackbone(model, card, removal, embed.patch_size, embed.img_size if embed.strict_img_size else None)
 
@@ -101,6 +104,16 @@ def _classes(model: nn.Module) -> tuple[str, ...] | None:
     """WordNet's identifiers, which are also the folders of ImageNet, where the number of classes tells which set it is."""
     subset = infer_imagenet_subset(model)
     return tuple(ImageNetInfo(subset).label_names()) if subset else None  # type: ignore[no-untyped-call]
+
+
+def _why_not(model: Any) -> str:
+    """Why tokens cannot be taken away from a model of another family."""
+    kind = type(model).__name__
+    if isinstance(model, VisionTransformer | Eva):
+        return f"the tokens of this {kind} come from a {type(model.patch_embed).__name__}, and are not patches of the image"
+    if isinstance(model, Beit):
+        return "the relative position bias of a Beit is a table over its whole grid, which its blocks add to whatever tokens come"
+    return f"a {kind} is none of timm's plain vision transformers (VisionTransformer, Eva), whose blocks take any set of tokens"
 
 
 def _install_removal(model: Any) -> TokenRemoval | None:
