@@ -41,7 +41,20 @@ from vitkit.bias import (
     SpectralBias,
     TableBias,
 )
-from vitkit.corruptions import area_of, paint, random_masks, volume
+from vitkit.corruptions import (
+    Cells,
+    area_of,
+    border_mask,
+    checkerboard_mask,
+    hide,
+    hole_masks,
+    paint,
+    random_masks,
+    random_orders,
+    salient_orders,
+    shuffle,
+    volume,
+)
 from vitkit.grid import Grid
 from vitkit.spectral import (
     Density,
@@ -396,6 +409,52 @@ def draw_artefacts(kind: str) -> Figure:
     return figure
 
 
+def occluded() -> dict[str, dict[str, Tensor]]:
+    """One slice of a phantom under every kind of occlusion, by the picture that shows it."""
+    scan = Percentile()(phantom(CLASSES["large"], patient=1, scan=0, seed=0)[0].oriented()).resampled((0.5, 0.5, 1.5))
+    volume = scan.data[None].clamp(0, 1)
+    image = torch.nn.functional.interpolate(volume[..., volume.shape[-1] // 2], (84, 84), mode="bilinear")
+    other = image.flip(-1).transpose(-1, -2)
+    cells = Cells.of((84, 84), Grid((14, 14), (6.0, 6.0)))
+    seed, shape = [OCCLUSION], cells.shape
+    bright = salient_orders(cells.pool(image[0]), seed), salient_orders(cells.pool(image[0]), seed, descending=False)
+    masks = {
+        "random": random_masks(seed, Grid(shape), 0.5),
+        "most salient": hide(bright[0], 0.5).view(1, *shape),
+        "least salient": hide(bright[1], 0.5).view(1, *shape),
+        "hole": hole_masks(shape, 0.5, seed),
+        "border": border_mask(shape, 0.5)[None],
+        "checkerboard": checkerboard_mask(shape)[None],
+    }
+    laid = {
+        "grid of 8": Cells.of((84, 84), Grid((8, 8))),
+        "pixels": Cells.laid((84, 84), (1.0, 1.0)),
+        "half a patch off": Cells.laid((84, 84), (6.0, 6.0), (3.0, 3.0)),
+    }
+    halves = {
+        name: each.spread(hide(random_orders(seed, len(each.areas())), 0.5, each.areas()).view(1, *each.shape))
+        for name, each in laid.items()
+    }
+    area = cells.spread(masks["random"])
+    return {
+        "kinds": {name: paint(image, cells.spread(mask)) for name, mask in masks.items()},
+        "cells": {name: paint(image, half) for name, half in halves.items()}
+        | {f"shuffled, {count} × {count}": shuffle(image, count, seed) for count in (2, 4, 14)},
+        "fills": {"untouched": image}
+        | {fill: paint(image, area, fill, seed, other) for fill in ("zero", "mean", "noise", "blur", "image")},
+    }
+
+
+def draw_strip(pictures: dict[str, Tensor]) -> Figure:
+    """Pictures side by side, each under its name."""
+    figure = Figure(figsize=(8, 1.6), layout="constrained")
+    for axes, (name, picture) in zip(figure.subplots(1, len(pictures)), pictures.items(), strict=True):
+        axes.imshow(picture[0, 0].T.numpy(), cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
+        axes.set_title(name, fontsize=8)
+        axes.set_axis_off()
+    return figure
+
+
 def main(folder: Path) -> None:
     """Draw all of them."""
     torch.manual_seed(0)
@@ -407,6 +466,8 @@ def main(folder: Path) -> None:
         draw_pattern(pattern).savefig(folder / f"pattern-{name}.png", dpi=110)
     for name, scorer in SCORERS.items():
         draw_scorer(scorer()).savefig(folder / f"scorer-{name}.png", dpi=110)
+    for name, pictures in occluded().items():
+        draw_strip(pictures).savefig(folder / f"occlusion-{name}.png", dpi=110)
     draw_phantom(folder / "scan-planes.png")
     for name, draw in {"occluders": draw_occluders, "reach": draw_reach, "bias": draw_millimetres}.items():
         draw().savefig(folder / f"scan-{name}.png", dpi=110)

@@ -60,6 +60,9 @@ AREA = Scale("Area hidden (%)", after=" of the area is hidden", percent=True)
 _SCALES = {
     "share of area": AREA,
     "share of patches": Scale("Patches hidden (%)", after=" of the patches are hidden", percent=True),
+    "patches along each axis": Scale("Patches along each axis", "the image is shuffled in ", " patches along each axis"),
+    "voxels missing": Scale("Slices missing", after=" slices are missing"),
+    "mm missing": Scale("Slab missing (mm)", "a slab of ", " mm is missing"),
     "factor": Scale("Factor on intensity", "intensity is multiplied by ", sides=("Darker", "Brighter")),
     "fraction of full intensity": Scale(
         "Shift (fraction of full intensity)", after=" of full intensity is added", signed=True, sides=("Darker", "Brighter")
