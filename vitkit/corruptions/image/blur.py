@@ -161,7 +161,8 @@ def _round_blur(x: Tensor, kernel: Tensor) -> Tensor:
     quarter = kernel[half:, half:]
     steps = (quarter - torch.nn.functional.pad(quarter, (0, 1))[:, 1:]).tolist()
     wide = padded(padded(x, -2, half, "mirror"), -1, half, "mirror")
-    sums = torch.nn.functional.pad(wide.cumsum(-1), (1, 0))
+    sums = wide.new_zeros(*wide.shape[:-1], wide.shape[-1] + 1)
+    sums[..., 1:] = wide.cumsum(-1)
     out = torch.zeros_like(x)
     both = torch.empty_like(x)
     for reach in range(half + 1):

@@ -28,7 +28,10 @@ def beyond(length: int, before: int, after: int, edge: Edge, device: torch.devic
 
 
 def padded(x: Tensor, dim: int, width: int, edge: Edge) -> Tensor:
-    """The axis with ``width`` more pixels on each side."""
+    """The axis, one of the last two, with ``width`` more pixels on each side."""
+    if 0 < width < x.shape[dim] and edge != "reflect" and x.ndim == 4:
+        sides = (width, width, 0, 0) if dim == -1 else (0, 0, width, width)
+        return F.pad(x, sides, mode="replicate" if edge == "nearest" else "reflect")
     return x.index_select(dim, beyond(x.shape[dim], width, width, edge, x.device)) if width else x
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vitkit.corruptions.image.constants import Constants, constant
 from vitkit.corruptions.image.pieces import in_pieces
-from vitkit.corruptions.random import normal, poisson, uniform
+from vitkit.corruptions.random import bits, normal, poisson
 
 
 def gaussian_noise(
@@ -64,11 +64,12 @@ def impulse_noise(
     Raises:
         UsageError: Another severity, or not one seed for each image.
     """
-    half = constant("impulse_noise", severity, constants) / 2
+    # Of the whole numbers that 32 bits can be, so many from the lowest and from the highest.
+    half = round(constant("impulse_noise", severity, constants) / 2 * 2**32)
 
     def change(x: Tensor, seeds: Sequence[int]) -> Tensor:
-        drawn = uniform(seeds, x.shape[1:], x.device)
-        return x.masked_fill(drawn < half, 0).masked_fill_(drawn >= 1 - half, 1)
+        drawn = bits(seeds, x.shape[1:], x.device)
+        return x.masked_fill(drawn < half - 2**31, 0).masked_fill_(drawn >= 2**31 - half, 1)
 
     return in_pieces("impulse_noise", images, change, seeds)
 

@@ -1,7 +1,7 @@
 """Weather: snow, frost and fog."""
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, cos, pi, sin
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,11 @@ from torch import Tensor
 
 from vitkit.corruptions.image.colour import luminance
 from vitkit.corruptions.image.constants import Constants, constant
-from vitkit.corruptions.image.filters import gaussian, motion
+from vitkit.corruptions.image.filters import gaussian, motion, padded
 from vitkit.corruptions.image.pieces import in_pieces
 from vitkit.corruptions.random import normal, uniform
+
+_DIRECTIONS = 8  # of needles of ice
 
 
 def snow(
@@ -151,16 +153,16 @@ def pane(
     y, x = rows[:, None] + 5 * bend[:, 0], columns + 5 * bend[:, 1]
     row, column = (y * (cells[0] / height)).long(), (x * (cells[1] / width)).long()
     facet = row.clamp_(0, cells[0] - 1) * cells[1] + column.clamp_(0, cells[1] - 1)
-    # A direction for each facet: a point on the circle by the sign and size of two normal numbers.
-    arrows = F.normalize(normal(seeds, (2, cells[0] * cells[1]), device, stream=2), dim=1)
-    along = arrows.gather(2, facet.flatten(1).unsqueeze(1).expand(-1, 2, -1)).view(len(seeds), 2, height, width)
-    grain = gaussian(normal(seeds, (height, width), device, stream=3), 0.8).flatten(1)
-    needles = torch.zeros(len(seeds), height, width, device=device)
-    for step in range(-8, 9):
-        there_y = (rows[:, None] + (along[:, 0] * step).round_()).clamp_(0, height - 1)
-        there_x = (columns + (along[:, 1] * step).round_()).clamp_(0, width - 1)
-        needles.add_(grain.gather(1, (there_y * width + there_x).long().flatten(1)).view_as(needles), alpha=1 - abs(step) / 9)
-    needles *= 1 / 1.6
+    towards = (uniform(seeds, (cells[0] * cells[1],), device, stream=2) * _DIRECTIONS).long().gather(1, facet.flatten(1))
+    grain = gaussian(normal(seeds, (height, width), device, stream=3), 0.8)
+    wide = padded(padded(grain, -2, 8, "reflect"), -1, 8, "reflect")
+    smeared = torch.zeros(len(seeds), _DIRECTIONS, height, width, device=device)
+    for index in range(_DIRECTIONS):
+        down, across = sin(pi * index / _DIRECTIONS), cos(pi * index / _DIRECTIONS)
+        for step in range(-8, 9, 2):
+            top, left = 8 + round(step * down), 8 + round(step * across)
+            smeared[:, index].add_(wide[:, top : top + height, left : left + width], alpha=(1 - abs(step) / 9) / 0.8)
+    needles = smeared.flatten(2).gather(1, towards.unsqueeze(1)).view(len(seeds), height, width)
     clouds = plasma(seeds, 1 << (max(height, width) - 1).bit_length(), 1.7, device)[:, :height, :width] - 0.5
     level, tint = uniform(seeds, (2, 1, 1), device, stream=100).unbind(1)
     # Bright needles are sharp and dark ones shallow, as ice is.
