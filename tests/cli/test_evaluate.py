@@ -20,7 +20,7 @@ OCCLUSION = [
     for mode in ("painted", "removed")
 ]
 GAIN = {"class_path": "vitkit.evaluation.Gain", "init_args": {"factors": [0.5, 2.0]}}
-OUTPUTS = {"results.json", "results.csv", "samples.parquet", "run.json", "report.html", "pictures", "figures"}
+OUTPUTS = {"results.json", "results.csv", "samples.parquet", "run.json", "report.html", "pictures", "figures", "tables"}
 
 
 @pytest.fixture(autouse=True)

@@ -244,5 +244,6 @@ def test_a_run_of_many_conditions_is_resampled_in_parts(monkeypatch):
             np.testing.assert_allclose(
                 [metric.value, metric.ci_low, metric.ci_high],
                 [other.metrics[name].value, other.metrics[name].ci_low, other.metrics[name].ci_high],
-                rtol=1e-12,
+                rtol=1e-5,  # other blocks are other roundings of float32
+                atol=1e-6,
             )

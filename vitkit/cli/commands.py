@@ -8,6 +8,7 @@ TRAINING = {
 }
 OTHERS = {
     "evaluate": "run a robustness suite over any model, and write a report",
+    "compare": "compare evaluations on the same samples, on one page",
     "report": "draw the report of a finished evaluation again",
     "inspect-data": "say what a set of scans is like, and what is wrong with which of them",
     "make-phantoms": "write a small data set of generated scans",

@@ -86,6 +86,7 @@ def _help() -> str:
         "  vitkit fit --config configs/image/digits.yaml --trainer.max_epochs 20 --model.encoder.bias NoBias",
         "  vitkit test --config configs/image/digits.yaml --ckpt_path runs/digits/best.ckpt",
         "  vitkit evaluate runs/digits/best.ckpt --suite quick --out runs/digits/robustness",
+        "  vitkit compare runs/a/robustness runs/b/robustness --out runs/comparison",
         "",
         "exit codes: 0 success, 1 failure, 2 usage, 3 a threshold missed",
     ]

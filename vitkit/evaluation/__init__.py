@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitkit.evaluation.bundled import bundled_suites
+    from vitkit.evaluation.comparison import RunComparison, compare
     from vitkit.evaluation.condition import Applied, Condition, Context
     from vitkit.evaluation.conditions.brightness import Contrast, Gain, Gamma, HSVValue, Shift
     from vitkit.evaluation.conditions.corruption import Corruption
@@ -48,11 +49,13 @@ _HOMES = {
     "MissingSlices": "conditions.occlusion",
     "RandomOcclusion": "conditions.occlusion",
     "Results": "results",
+    "RunComparison": "comparison",
     "SalientOcclusion": "conditions.occlusion",
     "Shift": "conditions.brightness",
     "ShuffledPatches": "conditions.occlusion",
     "Suite": "suite",
     "bundled_suites": "bundled",
+    "compare": "comparison",
     "certify": "profiles.certificate",
     "drift": "profiles.measure",
     "evaluate": "run",
@@ -81,12 +84,14 @@ __all__ = [
     "MissingSlices",
     "RandomOcclusion",
     "Results",
+    "RunComparison",
     "SalientOcclusion",
     "Shift",
     "ShuffledPatches",
     "Suite",
     "bundled_suites",
     "certify",
+    "compare",
     "drift",
     "evaluate",
     "load_results",

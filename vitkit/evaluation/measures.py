@@ -47,7 +47,8 @@ def measure(table: pa.Table) -> tuple[dict[str, float], Columns]:
     }
     values |= {_name(share): float(w @ correct / w.sum()) for share, w in zip(COVERAGES, weights, strict=True)}
     columns = [correct, data["loss"], data["brier"], influence, spread, *answered]
-    return values, np.hstack([np.column_stack(columns).astype(float), width, mass])
+    # In float32, which an interval does not see, and which halves the work on many samples.
+    return values, np.hstack([np.column_stack(columns), width, mass], dtype=np.float32, casting="same_kind")
 
 
 def remeasure(values: dict[str, float], means: Means) -> dict[str, Float[np.ndarray, " resamples"]]:

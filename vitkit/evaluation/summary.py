@@ -35,7 +35,7 @@ from vitkit.metrics import (
     percentile_interval,
 )
 
-_HELD = 2**24  # values of several conditions that are resampled at once: 128 MiB
+_HELD = 2**24  # values of several conditions that are resampled at once: 64 MiB
 _COMPARED = {"removed": ("painted", "missingness bias")}
 
 

@@ -43,13 +43,17 @@ class Bootstrap:
         self._kept: list[Int[np.ndarray, "some units"]] = []
 
     def means(self, columns: Float[np.ndarray, "samples columns"]) -> Float[np.ndarray, "resamples columns"]:
-        """Mean of every column in each resample."""
+        """Mean of every column in each resample, summed in the type of the columns.
+
+        In float32 that takes half the time and memory, and is exact for columns of zeros and ones, up to 2²⁴ samples.
+        """
         sums, sizes = group_sums(columns, self.groups)
+        sums = sums.astype(columns.dtype, copy=False)
         means = np.empty((self.resamples, columns.shape[1]))
         done = 0
         for counts in self._counts():
-            held = counts.astype(float)
-            drawn = np.full(len(held), float(self.units)) if self.groups is None else held @ sizes
+            held = counts.astype(columns.dtype)
+            drawn = np.full(len(held), float(self.units)) if self.groups is None else counts @ sizes
             means[done : done + len(held)] = (held @ sums) / drawn[:, None]
             done += len(held)
         return means

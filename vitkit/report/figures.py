@@ -15,11 +15,15 @@ from vitkit.report.track import Track
 from vitkit.report.words import LEVEL
 
 # Blue and vermilion, as Okabe and Ito chose them for every kind of colour vision, darkened until text in them is legible.
-COLOURS = {"ink": "#1c2024", "muted": "#59626c", "rule": "#d9dde2", "first": "#0063a6", "second": "#a84300"}
+COLOURS = {
+    "ink": "#1c2024", "muted": "#59626c", "rule": "#d9dde2",
+    "first": "#0063a6", "second": "#a84300", "third": "#00664d", "fourth": "#8a3b75", "fifth": "#6b5600",
+}  # fmt: skip
 
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # letters stay letters, as journals ask
     "svg.hashsalt": "vitkit",
     "font.size": 10,
     "axes.edgecolor": COLOURS["muted"],
@@ -73,8 +77,8 @@ def draw_curve(track: Track, chance: float | None = None) -> Figure:
     figure = Figure()
     axes = figure.add_subplot()
     _accuracy_axes(axes, track)
-    _band(axes, track, COLOURS["first"])
-    x, y = _drawn(track), _percent(track.accuracies)
+    add_band(axes, track, COLOURS["first"])
+    x, y = drawn(track), percents(track.accuracies)
     for index, point in enumerate(zip(x, y, strict=True)):
         axes.plot(*point, "o", color=COLOURS["first"], gid=f"point-{index}", zorder=3, clip_on=False)
     threshold = track.curve.threshold.accuracy * 100
@@ -105,7 +109,7 @@ def draw_curve(track: Track, chance: float | None = None) -> Figure:
 
 def add_rings(figure: Figure, track: Track) -> None:
     """A ring around every point, which the page shows around the severity that is looked at."""
-    for index, point in enumerate(zip(_drawn(track), _percent(track.accuracies), strict=True)):
+    for index, point in enumerate(zip(drawn(track), percents(track.accuracies), strict=True)):
         figure.axes[0].plot(
             *point, "o", markersize=13, fillstyle="none", markeredgewidth=2, color=COLOURS["ink"], gid=f"ring-{index}",
             zorder=6, clip_on=False,
@@ -120,8 +124,8 @@ def draw_comparison(comparison: Comparison, minuend: Track, subtrahend: Track) -
     upper.set_xlabel("")
     names = [plain(name.rpartition(".")[2], 24) for name in (comparison.minuend, comparison.subtrahend)]
     for track, colour, marker in ((minuend, "first", "o"), (subtrahend, "second", "s")):
-        _band(upper, track, COLOURS[colour])
-        upper.plot(_drawn(track), _percent(track.accuracies), marker, color=COLOURS[colour], zorder=3, clip_on=False)
+        add_band(upper, track, COLOURS[colour])
+        upper.plot(drawn(track), percents(track.accuracies), marker, color=COLOURS[colour], zorder=3, clip_on=False)
     # Labels stand where the curves are farthest apart, above the upper and below the lower one.
     differences = [(a.value or 0.0) - (b.value or 0.0) for a, b in zip(minuend.accuracies, subtrahend.accuracies, strict=False)]
     widest = max(range(len(differences)), key=lambda index: abs(differences[index]))
@@ -131,7 +135,7 @@ def draw_comparison(comparison: Comparison, minuend: Track, subtrahend: Track) -
     ):
         upper.annotate(
             name,
-            (_drawn(track)[widest], _percent(track.accuracies)[widest]),
+            (drawn(track)[widest], percents(track.accuracies)[widest]),
             (6 if up else -6, 8 if up else -8),
             textcoords="offset points",
             ha="left" if up else "right",
@@ -154,7 +158,7 @@ def describe(track: Track) -> str:
     """A curve in words, for those who cannot see it."""
     numbers = "; ".join(
         f"{track.scale.number(position)}: {value:.1f}{SPACE}%"
-        for position, value in zip(track.positions, _percent(track.accuracies), strict=True)
+        for position, value in zip(track.positions, percents(track.accuracies), strict=True)
     )
     return f"Accuracy at each severity, with a band for the {LEVEL} interval. {track.scale.axis}: accuracy. {numbers}."
 
@@ -165,12 +169,13 @@ def _accuracy_axes(axes: Axes, track: Track) -> None:
     axes.set_ylabel("Accuracy (%)")
 
 
-def _band(axes: Axes, track: Track, colour: str) -> None:
-    x, accuracies = _drawn(track), track.accuracies
+def add_band(axes: Axes, track: Track, colour: str, linestyle: str = "-") -> None:
+    """A curve of accuracies, and its interval as a band."""
+    x, accuracies = drawn(track), track.accuracies
     low = [100 * (a.ci_low if a.ci_low is not None else a.value or 0.0) for a in accuracies]
     high = [100 * (a.ci_high if a.ci_high is not None else a.value or 0.0) for a in accuracies]
     axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(x, _percent(accuracies), color=colour, zorder=3)
+    axes.plot(x, percents(accuracies), color=colour, zorder=3, linestyle=linestyle)
 
 
 def _line(axes: Axes, height: float, label: str, colour: str, style: str, curve: list[float]) -> None:
@@ -190,9 +195,11 @@ def _line(axes: Axes, height: float, label: str, colour: str, style: str, curve:
     )
 
 
-def _drawn(track: Track) -> list[float]:
+def drawn(track: Track) -> list[float]:
+    """Where a curve's points stand on the axis."""
     return [position * track.scale.factor for position in track.positions]
 
 
-def _percent(accuracies: Sequence[Interval]) -> list[float]:
+def percents(accuracies: Sequence[Interval]) -> list[float]:
+    """The values in percent."""
     return [100 * (accuracy.value or 0.0) for accuracy in accuracies]

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vitkit.evaluation.results import Comparison, Interval, Results
+from vitkit.report.cells import Cell
 from vitkit.report.figures import add_rings, describe, draw_comparison, draw_curve
 from vitkit.report.pictures import Picture, embed
 from vitkit.report.scale import SPACE, minus, scale_of
@@ -23,7 +24,11 @@ _METRICS = {
     "nll": ("Log loss (nats)", 1.0, 3),
     "brier": ("Brier score", 1.0, 3),
     "ece": ("Calibration error (%)", 100.0, 1),
+    "adaptive_ece": ("Calibration error, bins of equal mass (%)", 100.0, 1),
     "auroc": ("AUROC (%)", 100.0, 1),
+    "aurc": ("Area under risk-coverage (%)", 100.0, 1),
+    "accuracy_at_80": ("Accuracy of the surest 80 % (%)", 100.0, 1),
+    "accuracy_at_50": ("Accuracy of the surest 50 % (%)", 100.0, 1),
 }
 
 
@@ -51,13 +56,11 @@ class Section:
     notes: list[str]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table: what is shown, a second line, and the number that it is sorted by."""
-
-    text: str
-    small: str = ""
-    value: float | int | None = None
+def environment() -> Environment:
+    """The templates."""
+    return Environment(
+        loader=PackageLoader("vitkit.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 def render(results: Results, folder: Path) -> str:
@@ -67,28 +70,29 @@ def render(results: Results, folder: Path) -> str:
         results: What is shown.
         folder: Where its pictures are.
     """
-    environment = Environment(
-        loader=PackageLoader("vitkit.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     found = tracks(results)
     replies = answers(results, found)
     thresholds = sorted({track.curve.threshold.accuracy for track in found})
     suites = list(dict.fromkeys(reply.suite for reply in replies))
-    return environment.get_template("page.html").render(
-        results=results,
-        threshold=" or ".join(f"{threshold * 100:g}{SPACE}%" for threshold in thresholds),
-        clean=clean_sentence(results),
-        groups=[(suite.capitalize(), [reply for reply in replies if reply.suite == suite]) for suite in suites],
-        data=f"{results.data.name} {results.data.split}".strip(),
-        samples=samples(results),
-        sections=[_section(results, folder, found, index, replies[index].sentences) for index in range(len(found))],
-        comparisons=[_comparison(index, comparison, found) for index, comparison in enumerate(results.comparisons)],
-        curves=[_curve_row(track) for track in found],
-        headings=[_METRICS.get(name, (name, 1.0, 3))[0] for name in _metrics(results)],
-        rows=_condition_rows(results),
-        skipped=[c for c in results.conditions if c.skipped is not None],
-        cards=_cards(results),
-        config=json.dumps(results.suite.config, indent=2, ensure_ascii=False),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            results=results,
+            threshold=" or ".join(f"{threshold * 100:g}{SPACE}%" for threshold in thresholds),
+            clean=clean_sentence(results),
+            groups=[(suite.capitalize(), [reply for reply in replies if reply.suite == suite]) for suite in suites],
+            data=f"{results.data.name} {results.data.split}".strip(),
+            samples=samples(results),
+            sections=[_section(results, folder, found, index, replies[index].sentences) for index in range(len(found))],
+            comparisons=[_comparison(index, comparison, found) for index, comparison in enumerate(results.comparisons)],
+            curves=curve_table(found),
+            conditions=condition_table(results),
+            corruption_error=_corruption_error(results),
+            skipped=[c for c in results.conditions if c.skipped is not None],
+            cards=_cards(results),
+            config=json.dumps(results.suite.config, indent=2, ensure_ascii=False),
+        )
     )
 
 
@@ -164,6 +168,14 @@ def _comparison(index: int, comparison: Comparison, found: list[Track]) -> dict[
     }
 
 
+def curve_table(found: list[Track]) -> tuple[list[str], list[list[Cell]]]:
+    """Headings and rows of the table of curves."""
+    thresholds = " or ".join(f"{value * 100:g}{SPACE}%" for value in sorted({t.curve.threshold.accuracy for t in found}))
+    headings = ["Suite", "Condition", "Severity", "Area under curve (%)", f"Falls below {thresholds} at"]
+    headings += ["Resamples that fall below (%)", "Predictions that flip from one severity to the next (%)"]
+    return headings, [_curve_row(track) for track in found]
+
+
 def _curve_row(track: Track) -> list[Cell]:
     crossings = track.crossings()
     fallen = " / ".join(track.scale.number(side.at) if side.at is not None else "never" for side in crossings)
@@ -176,12 +188,30 @@ def _curve_row(track: Track) -> list[Cell]:
         _interval(track.curve.auc, 100.0, 1),
         Cell(fallen, ends, crossings[0].at),
         Cell(f"{share * 100:.1f}", value=share),
+        _interval(track.curve.flip_probability or Interval(None), 100.0, 1),
     ]
 
 
 def _metrics(results: Results) -> list[str]:
     present = dict.fromkeys(name for condition in results.conditions for name in condition.metrics)
     return [*(name for name in _METRICS if name in present), *(name for name in present if name not in _METRICS)]
+
+
+def condition_table(results: Results) -> tuple[list[str], list[list[Cell]]]:
+    """Headings and rows of the table of conditions."""
+    headings = ["Condition", "Severity", "Area hidden (%)", "Values cut (%)", "Samples"]
+    headings += [_METRICS.get(name, (name, 1.0, 3))[0] for name in _metrics(results)]
+    return headings, _condition_rows(results)
+
+
+def _corruption_error(results: Results) -> str:
+    """What there is to say of the mean corruption error; nothing where no such corruption was run."""
+    found = results.mce
+    if found is None or not any(condition.suite == "corruptions" for condition in results.conditions):
+        return ""
+    if found.refused is not None:
+        return f"Not given. {found.refused}"
+    return f"mCE {percent(found.mce)} of AlexNet's errors; relative mCE {percent(found.relative)}."
 
 
 def _condition_rows(results: Results) -> list[list[Cell]]:

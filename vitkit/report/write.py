@@ -1,19 +1,19 @@
-"""Write the figures and the page of a run."""
+"""Write the figures, tables and the page of a run."""
 
-import re
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from vitkit.evaluation.results import load_results
 from vitkit.files import replacing
-from vitkit.report.figures import draw_comparison, draw_curve, drawing, plain
-from vitkit.report.page import chance, pair, render
+from vitkit.report.figures import draw_comparison, draw_curve, drawing
+from vitkit.report.page import chance, condition_table, curve_table, pair, render
+from vitkit.report.save import save_figure
+from vitkit.report.tabular import write_tables
 from vitkit.report.track import tracks
 
 
 def write_report(folder: Path | str) -> Path:
-    """Write ``figures/*.png`` and ``report.html`` of a finished evaluation, the same bytes for the same results.
+    """Write ``figures/*.png`` and ``.pdf``, ``tables/*.csv`` and ``.tex``, and ``report.html``, the same bytes for the same
+    results of a finished evaluation.
 
     Args:
         folder: The run, with ``results.json`` and its pictures.
@@ -28,26 +28,19 @@ def write_report(folder: Path | str) -> Path:
     folder = Path(folder)
     results = load_results(folder)
     found = tracks(results)
-    (folder / "figures").mkdir(exist_ok=True)
     with drawing():
         for track in found:
             figure = draw_curve(track, chance(results))
-            _save(figure, folder, f"{track.curve.suite}.{track.curve.condition}", track.title)
+            save_figure(figure, folder / "figures", f"{track.curve.suite}.{track.curve.condition}", track.title)
         for comparison in results.comparisons:
             if tracked := pair(comparison, found):
-                _save(
-                    draw_comparison(comparison, *tracked),
-                    folder,
-                    f"{comparison.suite}.{comparison.name}",
-                    comparison.name.capitalize(),
-                )
+                drawn = draw_comparison(comparison, *tracked)
+                name = f"{comparison.suite}.{comparison.name}"
+                save_figure(drawn, folder / "figures", name, comparison.name.capitalize())
         page = render(results, folder)
+    title = f"{results.model.name} on {results.data.name}"
+    write_tables(folder / "tables", "curves", *curve_table(found), f"Robustness of {title}: curves, with 95 % intervals")
+    write_tables(folder / "tables", "conditions", *condition_table(results), f"{title}: conditions, with 95 % intervals")
     with replacing(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")
     return folder / "report.html"
-
-
-def _save(figure: Figure, folder: Path, name: str, title: str) -> None:
-    figure.suptitle(plain(title), x=0.02, ha="left", weight="bold", fontsize=11)
-    with replacing(folder / "figures" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.png") as path:
-        figure.savefig(path, format="png", metadata={"Software": None})
