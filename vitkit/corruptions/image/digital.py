@@ -1,5 +1,6 @@
 """Corruptions that computers make: warped, pixelated and compressed."""
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -134,19 +135,26 @@ def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> 
     if not 1 <= quality <= 100:
         raise UsageError(f"a JPEG of quality {quality}", "1 to 100", "Use e.g. 85.")
 
-    def through(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def through(picture: NDArray[np.float32], made: NDArray[np.float32]) -> None:
+        levels = np.empty((*picture.shape[1:], len(picture)), np.uint8)
+        for channel, values in enumerate(picture):
+            scaled = values * np.float32(255)
+            scaled += np.float32(0.5)
+            levels[..., channel] = scaled
         file = BytesIO()
-        # Channel by channel, as they lie in memory; Pillow puts them together faster than strides do.
-        bands = [Image.fromarray(band) for band in levels]
-        (Image.merge("RGB", bands) if len(bands) == 3 else bands[0]).save(file, "JPEG", quality=quality)
-        return np.stack([np.asarray(band) for band in Image.open(file).split()])
+        Image.fromarray(levels if len(picture) == 3 else levels[..., 0]).save(file, "JPEG", quality=quality)
+        levels = np.asarray(Image.open(file)).reshape(levels.shape)
+        for channel, values in enumerate(made):
+            values[...] = levels[..., channel]
+        made *= np.float32(1 / 255)
 
     def change(x: Tensor, _: Sequence[int]) -> Tensor:
-        levels = (x * 255).round_().to(torch.uint8).cpu().numpy()
-        # The encoder and the decoder leave Python's lock to others.
+        pictures = x.cpu().numpy()
+        made = np.empty_like(pictures)
+        # Coders leave Python's lock to others for a part of their time.
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            made = torch.from_numpy(np.stack(list(pool.map(through, levels))))
-        return made.to(x.device, torch.float32).mul_(1 / 255)
+            deque(pool.map(through, pictures, made), maxlen=0)
+        return torch.from_numpy(made).to(x.device)
 
     return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 24)
 
