@@ -68,3 +68,10 @@ def test_padding_stays_as_it_is() -> None:
 def test_what_is_no_corruption_is_refused(function, said) -> None:
     with pytest.raises(UsageError, match=said):
         Corruption(function, [1], name="mine").apply(torch.rand(2, 1, 4, 4), 1.0, Context(["a", "b"]))
+
+
+def test_a_function_of_pictures_is_not_for_volumes() -> None:
+    fog, anything = Corruption("vitkit.corruptions.image.fog"), Corruption(noise)
+    assert fog.obstacle_at(1.0, Context(), (8, 8)) is None
+    assert fog.obstacle_at(1.0, Context(), (8, 8, 8)) == "fog takes images of 2 axes, and these have 3"
+    assert anything.obstacle_at(1.0, Context(), (8, 8, 8)) is None

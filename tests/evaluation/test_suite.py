@@ -55,7 +55,7 @@ def test_the_bundled_suites_are_found_by_name():
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ("- 1", "the file: .* expected a mapping with conditions, name, threshold"),
+        ("- 1", "the file: .* expected a mapping with conditions, name, profiles, threshold"),
         ("name: [", "is no YAML"),
         ("name: !!python/object:os.system {}", "is no YAML"),
         ({"name": "a"}, "the file: no conditions"),
@@ -98,6 +98,27 @@ def test_a_mistake_in_the_file_is_told_with_file_and_key(tmp_path, tree, message
     with pytest.raises(UsageError, match=message) as caught:
         Suite.from_yaml(path)
     assert str(caught.value).startswith(str(path))
+
+
+def test_a_suite_can_include_others(tmp_path):
+    (tmp_path / "inner").mkdir()
+    write(tmp_path / "inner", {"name": "inner", "conditions": [GAIN]})
+    inner = next((tmp_path / "inner").iterdir())
+    path = write(tmp_path, {"name": "outer", "include": [f"inner/{inner.name}"], "conditions": [GAIN]})
+    with pytest.raises(UsageError, match="for the second time"):
+        Suite.from_yaml(path)
+    path = write(tmp_path, {"name": "outer", "include": ["occlusion", f"inner/{inner.name}"]})
+    expected = [condition.id(severity) for condition, severity in Suite.load("occlusion")] + ["brightness.gain/0.5"]
+    assert [condition.id(severity) for condition, severity in Suite.from_yaml(path)] == expected
+    assert Suite.load("full").profiles
+
+
+@pytest.mark.parametrize("name", ["nowhere", "mine.yaml", 3])
+def test_what_cannot_be_included_is_told(tmp_path, name):
+    path = write(tmp_path, {"name": "outer", "include": [name], "conditions": [GAIN]})
+    assert path.name == "mine.yaml"  # which cannot include itself
+    with pytest.raises(UsageError, match=rf"include\[0\]: {name}"):
+        Suite.from_yaml(path)
 
 
 def test_wrong_types_are_told_too(tmp_path):

@@ -126,6 +126,9 @@ class Suite:
               - class_path: vitkit.evaluation.AffineDrift
                 init_args: {gain: 0.8}
 
+        With ``include: [occlusion, others.yaml]`` it begins with the conditions and profiles of other suites: those that come
+        with vitkit by their names, and files by their paths from this one.
+
         Raises:
             UsageError: No such file, or something in it is wrong; the message names the file and the key.
         """
@@ -139,7 +142,7 @@ class Suite:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} is no YAML ({' '.join(str(error).split())})", "a suite", "Mend the file.") from error
         try:
-            return cls._from_tree(tree)
+            return cls._from_tree(_with_included(tree, path))
         except UsageError as error:
             raise UsageError(f"{path}: {error.found}", error.expected, error.remedy) from error
 
@@ -151,6 +154,34 @@ class Suite:
                 raise UsageError(f"{key}: {listed!r:.60}", "a list", "Begin every entry with a dash.")
             tree = {**tree, key: [_made(item, f"{key}[{index}]", root) for index, item in enumerate(listed)]}
         return cls(**tree)
+
+
+def _with_included(tree: Any, path: Path, outer: tuple[Path, ...] = ()) -> Any:
+    """The tree of a file with those of the suites that it includes before its own lists."""
+    if not isinstance(tree, dict) or "include" not in tree:
+        return tree
+    names = tree["include"]
+    if not isinstance(names, list) or not names:
+        raise UsageError(f"include: {names!r:.60}", "a list of suites", "Write e.g. include: [occlusion, brightness].")
+    tree = {key: value for key, value in tree.items() if key != "include"}
+    lists: dict[str, list[Any]] = {"conditions": [], "profiles": []}
+    bundled = bundled_suites()
+    for index, name in enumerate(names):
+        found = path.parent / str(name) if str(name) not in bundled else bundled[str(name)]
+        if not found.is_file() or found.resolve() in (path.resolve(), *outer):
+            raise UsageError(
+                f"include[{index}]: {name}",
+                f"a file beside this one that does not include it in turn, or one of {', '.join(bundled)}",
+                "Correct the name.",
+            )
+        inner = _with_included(yaml.safe_load(found.read_text(encoding="utf-8")), found, (*outer, path.resolve()))
+        for key, items in lists.items():
+            items += inner.get(key) or [] if isinstance(inner, dict) else []
+    for key, items in lists.items():
+        own = tree.get(key, [])
+        if items and isinstance(own, list):
+            tree[key] = [*items, *own]
+    return tree
 
 
 def _check_keys(tree: Any, where: str, required: set[str], optional: set[str]) -> None:

@@ -62,6 +62,14 @@ class Corruption(Condition):
         self.arguments = dict(arguments or {})
         self._in_mm = "spacing" in _parameters(self.function) and "spacing" not in self.arguments
 
+    def obstacle_at(self, severity: float, context: Context, size: tuple[int, ...]) -> str | None:
+        """A function whose annotation says how many axes its images have is for these alone."""
+        hint = inspect.get_annotations(self.function).get("images") if callable(self.function) else None
+        dims = getattr(hint, "dims", None)
+        if dims is None or getattr(hint, "index_variadic", None) is not None or len(dims) == len(size) + 2:
+            return self.obstacle(context)
+        return f"{self.name} takes images of {len(dims) - 2} axes, and these have {len(size)}"
+
     def params(self, context: Context, size: tuple[int, ...]) -> dict[str, Any]:
         """The function and its arguments."""
         spacing = None if context.spacing is None else list(context.spacing)
