@@ -1,11 +1,11 @@
-"""The pictures of densities, biases, patterns, scorers, occlusion and scans are those that their script draws, and the pages show each."""
+"""The pictures of densities, biases, patterns, scorers, occlusion, drift and scans are those that their script draws, and the pages show each."""
 
 import re
 import runpy
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = {kind: DOCS / "concepts" / f"{kind}.md" for kind in ("density", "bias", "pattern", "scorer", "occlusion")}
+PAGES = {kind: DOCS / "concepts" / f"{kind}.md" for kind in ("density", "bias", "pattern", "scorer", "occlusion", "invariance")}
 PAGES["scan"] = DOCS / "volumes.md"
 PAGES["artefact"] = DOCS / "concepts" / "volume_corruptions.md"
 
