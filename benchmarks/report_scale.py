@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
@@ -94,13 +95,13 @@ def main() -> None:
                 make(root / str(classes), classes, arguments.samples)
         if arguments.make:
             return
-        results = {"samples": arguments.samples, "conditions": CURVES * SEVERITIES}
+        results: dict[str, Any] = {"samples": arguments.samples, "conditions": CURVES * SEVERITIES}
         for classes in CLASSES:
             command = [sys.executable, __file__, "--report", str(root / str(classes))]
             said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
             found = json.loads(said)
             assert found.pop("code") == 0, said
-            results |= {f"{name}_{classes}_classes": value for name, value in found.items()}
+            results[f"{classes} classes"] = found
     write(arguments.out, results)
 
 

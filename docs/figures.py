@@ -21,6 +21,7 @@ def show(name: str) -> str:
     machine = f"{about['processor']}, {about['cores']} cores, {about['gpu'] or 'no GPU'}"
     where = f"{machine}, Python {about['python']}, torch {about['torch']}"
     kinds = {"accuracy": accuracy, "plan": estimates, "robustness_volume": beside_peers, "spacing": spacing}
+    kinds["report_scale"] = reports
     return "\n".join([f"`{about['command']}`, on {where}:", "", *kinds.get(name, costs)(found["results"])])
 
 
@@ -48,6 +49,15 @@ def beside_peers(results: dict[str, Any]) -> Iterable[str]:
             yield f"| {name.replace('_', ' ')} | {' | '.join(cells)} | {row['of the fastest peer']:.2f} |"
         else:
             yield f"| {name} | | | | {row:.2f} |"
+
+
+def reports(results: dict[str, Any]) -> Iterable[str]:
+    """Seconds and peak memory of a report on a large run."""
+    yield f"| {results['samples']:,} samples, {results['conditions']} conditions | seconds | peak, MiB |"
+    yield "| --- | ---: | ---: |"
+    for name, row in results.items():
+        if isinstance(row, dict):
+            yield f"| {name} | {row['seconds']:.1f} | {row['peak_mib']:,} |"
 
 
 def estimates(results: dict[str, Any]) -> Iterable[str]:

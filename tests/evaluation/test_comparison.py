@@ -172,7 +172,7 @@ def test_models_of_another_size_see_the_same_samples(runs, tmp_path):
     assert {flag.field for flag in comparison.flags} == {"data.fingerprint", "preprocess.size"}
     assert comparison.differences[0].difference.value == pytest.approx(0)
     renamed = [{"image": large, "label": LABELS, "id": [f"x{index}" for index in range(80)]}]
-    evaluate(Large(0.45), renamed, Suite("test", [Darker()]), tmp_path / "renamed", name="renamed")
+    evaluate(Large(0.45), renamed, Suite("test", [Darker((0.25, 0.5))]), tmp_path / "renamed", name="renamed")
     with pytest.raises(UsageError, match="renamed and good differ in id of sample 0: 'x0' and '0'"):
         compare([runs[0], tmp_path / "renamed"])
 

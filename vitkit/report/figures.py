@@ -23,7 +23,6 @@ COLOURS = {
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.fonttype": "none",
-    "pdf.fonttype": 42,  # letters stay letters, as journals ask
     "svg.hashsalt": "vitkit",
     "font.size": 10,
     "axes.edgecolor": COLOURS["muted"],
