@@ -27,10 +27,13 @@ def main(argv: list[str]) -> int:
 def show(results: Results, page: Path) -> None:
     """Print the table, the first answer in a sentence, and where the page is."""
     from vitkit.report import table
+    from vitkit.report.drift import certified
     from vitkit.report.track import tracks
     from vitkit.report.words import answers
 
     Console(soft_wrap=False).print(table(results))
     for answer in answers(results, tracks(results))[:1]:
         say(f"{answer.title}: {' '.join(map(str, answer.sentences))}")
+    if results.certificate is not None:
+        say(str(certified(results.certificate)))
     say(f"report: {page}")

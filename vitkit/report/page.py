@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from vitkit.evaluation.results import Comparison, Interval, Results
 from vitkit.report.cells import Cell
+from vitkit.report.drift import drift_section
 from vitkit.report.figures import add_rings, describe, draw_comparison, draw_curve
 from vitkit.report.pictures import Picture, embed
 from vitkit.report.scale import SPACE, minus, scale_of
@@ -86,6 +87,7 @@ def render(results: Results, folder: Path) -> str:
             samples=samples(results),
             sections=[_section(results, folder, found, index, replies[index].sentences) for index in range(len(found))],
             comparisons=[_comparison(index, comparison, found) for index, comparison in enumerate(results.comparisons)],
+            drift=drift_section(results),
             curves=curve_table(found),
             conditions=condition_table(results),
             corruption_error=_corruption_error(results),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from vitkit.evaluation.results import load_results
 from vitkit.files import replacing
+from vitkit.report.drift import draw_profiles
 from vitkit.report.figures import draw_comparison, draw_curve, drawing
 from vitkit.report.page import chance, condition_table, curve_table, pair, render
 from vitkit.report.save import save_figure
@@ -29,6 +30,8 @@ def write_report(folder: Path | str) -> Path:
     results = load_results(folder)
     found = tracks(results)
     with drawing():
+        if results.profiles:
+            save_figure(draw_profiles(results.profiles), folder / "figures", "drift", "Drift of each layer")
         for track in found:
             figure = draw_curve(track, chance(results))
             save_figure(figure, folder / "figures", f"{track.curve.suite}.{track.curve.condition}", track.title)
