@@ -15,7 +15,7 @@ from vitkit.tasks import ClassificationTask
 def _task(**options) -> ClassificationTask:
     torch.manual_seed(0)
     encoder = Encoder(PatchEmbed(ndim=3, patch_size=2, in_chans=1, dim=12), 1, 2, class_token=False, pool="sum")
-    task = ClassificationTask(encoder, 2, Preprocess(size=(4, 4, 6)), **{"mask_weight": 1.0, **options})
+    task = ClassificationTask(encoder, 2, Preprocess(size=(4, 4, 6)), **{"amount": "also", **options})
     task.log = lambda *args, **kwargs: None
     return task
 

@@ -58,7 +58,7 @@ class Scans(ImageData):
         xform: What to believe where a file's sform and qform disagree: ``sform``, ``qform``, or neither: ``agree``.
         oversize: What to do with scans that are larger than ``preprocess.size``: ``error``, or ``crop`` to their middle.
         masks: Whether training samples come with their segmentation, from the manifest's column ``mask``, for a model with
-            ``mask_weight``. Masks are resampled to the nearest voxel.
+            ``amount``. Masks are resampled to the nearest voxel.
         cache: Folder in which prepared scans are kept for later epochs and runs; it can be shared, and deleted at any time.
         fractions: Shares of train, val and test where the manifest has no splits.
         split_seed: Seed of that split; the seed of training does not change it.

@@ -27,8 +27,9 @@ class Amount(nn.Module):
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
         self.share = nn.Linear(dim, 1)
-        self.head = nn.Linear(1, num_classes, bias=False)
+        self.head = nn.Linear(1, num_classes)
         nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("variance", torch.ones(()))
         self.register_buffer("batches", torch.zeros(()))

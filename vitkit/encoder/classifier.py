@@ -1,6 +1,7 @@
 """An encoder with a linear head, for images that are not normalised yet."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,8 +28,8 @@ class Classifier(nn.Module, Recorded):
         background: Intensity in [0, 1] of voxels where there is nothing, as 0 in a segmentation or around a brain without its
             skull. They then count as padding: a patch of nothing else is no token, which is faster the emptier the images are.
             Every voxel counts if not given.
-        amount: Whether the logits also depend on how much there is of what a segmentation labels, see
-            :class:`~vitkit.encoder.Amount`; training then needs masks.
+        amount: Whether the logits depend on how much there is of what a segmentation labels (:class:`~vitkit.encoder.Amount`), for
+            which training needs masks: ``no``, ``also``, or on nothing else: ``alone``.
 
     Raises:
         UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's, or a
@@ -48,11 +49,13 @@ class Classifier(nn.Module, Recorded):
         num_classes: int,
         preprocess: Preprocess,
         background: float | None = None,
-        amount: bool = False,
+        amount: Literal["no", "also", "alone"] = "no",
     ) -> None:
         super().__init__()
         if background is not None and not 0 <= background <= 1:
             raise UsageError(f"background={background}", "an intensity in [0, 1]", "Use 0 for black.")
+        if amount not in ("no", "also", "alone"):
+            raise UsageError(f"amount={amount!r}", "no, also or alone", "Choose one of these.")
         if num_classes < 2:
             raise UsageError(f"num_classes={num_classes}", "at least two", "Give the number of classes of the data.")
         if preprocess.channels != encoder.embed.in_chans or len(preprocess.size) != encoder.embed.ndim:
@@ -66,10 +69,12 @@ class Classifier(nn.Module, Recorded):
         self.preprocess = preprocess
         self.num_classes = num_classes
         self.background = background
-        self.amount = Amount(encoder.dim, num_classes) if amount else None
-        self.head = nn.Linear(encoder.dim, num_classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        self.amount = None if amount == "no" else Amount(encoder.dim, num_classes)
+        self.head = None
+        if amount != "alone":
+            self.head = nn.Linear(encoder.dim, num_classes)
+            nn.init.trunc_normal_(self.head.weight, std=0.02)
+            nn.init.zeros_(self.head.bias)
 
     def forward(
         self,
@@ -107,8 +112,8 @@ class Classifier(nn.Module, Recorded):
 
     def classify(self, tokens: Tokens) -> Float[Tensor, "batch classes"]:
         """Logits from encoded tokens."""
-        logits: Tensor = self.head(self.encoder.pool(tokens))
-        return logits if self.amount is None else logits + self.amount(tokens)
+        parts = [] if self.head is None else [self.head(self.encoder.pool(tokens))]
+        return sum(parts if self.amount is None else [*parts, self.amount(tokens)], torch.zeros(()))
 
     def brightness_certificate(self) -> Invariance:
         """What brightness cannot do to this model's tokens, and so to its logits; an evaluation measures whether it is true.
