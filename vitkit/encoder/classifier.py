@@ -28,8 +28,8 @@ class Classifier(nn.Module, Recorded):
         background: Intensity in [0, 1] of voxels where there is nothing, as 0 in a segmentation or around a brain without its
             skull. They then count as padding: a patch of nothing else is no token, which is faster the emptier the images are.
             Every voxel counts if not given.
-        amount: Whether the logits depend on how much there is of what a segmentation labels (:class:`~vitkit.encoder.Amount`), for
-            which training needs masks: ``no``, ``also``, or on nothing else: ``alone``.
+        amount: Whether the logits depend on how much there is of what a segmentation labels (:class:`~vitkit.encoder.Amount`):
+            ``no``, ``also``, or on nothing else: ``alone``. Training then needs masks.
 
     Raises:
         UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's, or a
