@@ -1,4 +1,4 @@
-"""The pictures of densities, biases, patterns, scorers, occlusion, drift and scans are those that their script draws, and the pages show each."""
+"""The pictures of these pages are those that their script draws, and the pages show each."""
 
 import re
 import runpy
