@@ -12,6 +12,8 @@ from vitkit.errors import UsageError
 from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
 
+_UNDECAYED = ("cls_token", "class_token", "pos_embed", "pos_embedding", "reg_token", "relative_position_bias_table")
+
 
 @dataclass(frozen=True)
 class Card:
@@ -69,8 +71,26 @@ class Backbone(nn.Module):
                 "a vision transformer whose blocks take any set of tokens",
                 "Paint the patches over instead of removing them.",
             )
-        logits: Tensor = self.model(self.preprocess.normalise(images))
+        logits = self.model(self.preprocess.normalise(images))
+        if not isinstance(logits, Tensor):
+            raise UsageError(
+                f"{self.name}, which returns a {type(logits).__name__} {'in training' if self.training else 'for images'}",
+                "a tensor of logits",
+                "Turn its further outputs off, such as arguments={aux_logits: false}, or choose another model.",
+            )
         return logits
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the library does not let decay, whatever their shape: positions and class tokens."""
+        asked = getattr(self.model, "no_weight_decay", None)
+        given = getattr(self.model, "no_weight_decay_keywords", None)
+        names = set(_UNDECAYED if asked is None else asked())
+        parts = set() if given is None else set(given())
+        return {
+            f"model.{name}"
+            for name, _ in self.model.named_parameters()
+            if name in names or name.rpartition(".")[2] in _UNDECAYED or any(part in name for part in parts)
+        }
 
 
 class TokenBackbone(Backbone):
@@ -98,7 +118,8 @@ class TokenBackbone(Backbone):
         """
         given = tuple(size)
         if self.size is not None and given != self.size:
-            raise UsageError(f"images of size {given} for {self.name}", f"{self.size}", "Use the model's own preprocess.")
+            remedy = "Use the model's own preprocess, or make the model for this size (arguments={img_size: ...})."
+            raise UsageError(f"images of size {given} for {self.name}", f"{self.size}", remedy)
         if len(given) != 2 or any(length % patch for length, patch in zip(given, self.patch_size, strict=True)):
             raise UsageError(
                 f"images of size {given} for {self.name}", f"two axes that the patch {self.patch_size} divides", "Resize them."

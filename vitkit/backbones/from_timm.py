@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vitkit.backbones.backbone import Backbone, Card, NativeBackbone, TokenBackbone
+from vitkit.backbones.constructing import constructing
 from vitkit.backbones.native import to_native
 from vitkit.backbones.removal import TokenRemoval
 from vitkit.backbones.weights import load_weights
@@ -33,9 +34,16 @@ def knows(name: str) -> bool:
     return name.startswith(_REMOTE) or timm.is_model(name.partition(".")[0])
 
 
-def load(name: str, weights: str | Path | None, pretrained: bool, num_classes: int | None, in_chans: int | None) -> Backbone:
+def load(
+    name: str,
+    weights: str | Path | None,
+    pretrained: bool,
+    num_classes: int | None,
+    in_chans: int | None,
+    arguments: dict[str, Any],
+) -> Backbone:
     """The model that timm makes, with what its own data configuration says."""
-    model, card = _create(name, weights, pretrained, num_classes, in_chans)
+    model, card = _create(name, weights, pretrained, num_classes, in_chans, arguments)
     removal = _install_removal(model)
     if removal is None:
         backbone = Backbone(model, card)
@@ -46,21 +54,32 @@ def load(name: str, weights: str | Path | None, pretrained: bool, num_classes: i
 
 
 def load_native(
-    name: str, weights: str | Path | None, pretrained: bool, num_classes: int | None, in_chans: int | None
+    name: str,
+    weights: str | Path | None,
+    pretrained: bool,
+    num_classes: int | None,
+    in_chans: int | None,
+    arguments: dict[str, Any],
 ) -> NativeBackbone:
     """The same weights in vitkit's encoder."""
-    model, card = _create(name, weights, pretrained, num_classes, in_chans)
+    model, card = _create(name, weights, pretrained, num_classes, in_chans, arguments)
     return NativeBackbone(to_native(model, card.preprocess), card)
 
 
 def _create(
-    name: str, weights: str | Path | None, pretrained: bool, num_classes: int | None, in_chans: int | None
+    name: str,
+    weights: str | Path | None,
+    pretrained: bool,
+    num_classes: int | None,
+    in_chans: int | None,
+    arguments: dict[str, Any],
 ) -> tuple[Any, Card]:
     asked: dict[str, Any] = {
         key: value for key, value in (("num_classes", num_classes), ("in_chans", in_chans)) if value is not None
     }
     try:
-        model: Any = timm.create_model(name, pretrained=pretrained, **asked)
+        with constructing(f"timm:{name}", arguments):
+            model: Any = timm.create_model(name, pretrained=pretrained, **asked, **arguments)
     except RuntimeError as error:
         remedy = f"Choose a tag among {', '.join(timm.list_pretrained(name.partition('.')[0])) or 'none'}, or give weights."
         raise UsageError(f"timm:{name}: {error}", "a model and a tag that timm has weights for", remedy) from error

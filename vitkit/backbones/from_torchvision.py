@@ -1,6 +1,7 @@
 """Models of torchvision."""
 
 from pathlib import Path
+from typing import Any
 
 import torchvision.models as library
 from torch import nn
@@ -8,6 +9,7 @@ from torchvision.models import VisionTransformer, WeightsEnum
 from torchvision.transforms._presets import ImageClassification
 
 from vitkit.backbones.backbone import Backbone, Card, TokenBackbone
+from vitkit.backbones.constructing import constructing
 from vitkit.backbones.removal import TokenRemoval
 from vitkit.backbones.weights import load_weights
 from vitkit.errors import UsageError
@@ -24,24 +26,35 @@ def knows(name: str) -> bool:
     return name.partition(".")[0] in names()
 
 
-def load(name: str, weights: str | Path | None, pretrained: bool, num_classes: int | None, in_chans: int | None) -> Backbone:
+def load(
+    name: str,
+    weights: str | Path | None,
+    pretrained: bool,
+    num_classes: int | None,
+    in_chans: int | None,
+    arguments: dict[str, Any],
+) -> Backbone:
     """The model that torchvision makes, with the transforms of the weights that the tag names.
 
     Without a tag they are those of the library's default weights if these are loaded, and of its first, plainly trained weights
-    otherwise.
+    otherwise. Loaded for other classes than the weights', the layers that give logits are random.
     """
     if in_chans not in (None, 3):
         raise UsageError(f"in_chans={in_chans} for torchvision:{name}", "3", "Use a model of timm.")
     architecture, _, tag = name.partition(".")
     entry = _entry(architecture, tag or ("DEFAULT" if pretrained else ""))
     own = len(entry.meta["categories"])
-    if pretrained and num_classes not in (None, own):
-        raise UsageError(f"num_classes={num_classes} for torchvision:{name}", f"{own}, as its weights have", "Leave it out.")
     length = num_classes or own
-    model = library.get_model(architecture, weights=entry) if pretrained else library.get_model(architecture, num_classes=length)
+    with constructing(f"torchvision:{name}", arguments):
+        if pretrained:
+            model = library.get_model(architecture, weights=entry, **arguments)
+        else:
+            model = library.get_model(architecture, num_classes=length, **arguments)
+    if pretrained and length != own:
+        _replace_heads(model, own, length)
     if weights is not None:
         load_weights(model, weights, length)
-    classes = tuple(entry.meta["categories"]) if pretrained else None
+    classes = tuple(entry.meta["categories"]) if pretrained and length == own else None
     loaded = weights is not None or pretrained
     card = Card(f"torchvision:{name}", preprocess_of(entry), length, classes, random_weights=not loaded)
     if not isinstance(model, VisionTransformer):
@@ -50,6 +63,16 @@ def load(name: str, weights: str | Path | None, pretrained: bool, num_classes: i
     # The encoder's dropout follows the position embedding directly, and has no parameters whose names this would change.
     model.encoder.dropout = nn.Sequential(model.encoder.dropout, removal)
     return TokenBackbone(model, card, removal, (model.patch_size,) * 2, (model.image_size,) * 2)
+
+
+def _replace_heads(model: nn.Module, own: int, length: int) -> None:
+    """Put fresh layers where the logits come from: the products as wide as the weights' own classes are many."""
+    for name, module in list(model.named_modules()):
+        match module:
+            case nn.Linear(out_features=width) if width == own:
+                model.set_submodule(name, nn.Linear(module.in_features, length))
+            case nn.Conv2d(out_channels=width) if width == own:  # SqueezeNet
+                model.set_submodule(name, nn.Conv2d(module.in_channels, length, kernel_size=1))
 
 
 def _entry(architecture: str, tag: str) -> WeightsEnum:

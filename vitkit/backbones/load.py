@@ -1,7 +1,9 @@
 """One door to the models of other libraries."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from vitkit.backbones import from_timm, from_torchvision
 from vitkit.backbones.backbone import Backbone
@@ -27,6 +29,7 @@ def load(
     native: bool = False,
     num_classes: int | None = None,
     in_chans: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """A model of timm or torchvision, with the preprocessing that belongs to its weights.
 
@@ -38,12 +41,14 @@ def load(
         native: Put the weights into vitkit's own encoder (timm's plain vision transformers).
         num_classes: Length of the logits; the library's default if not given.
         in_chans: Channels of the images; three if not given.
+        arguments: What else the library's own constructor is given, such as ``{"img_size": 64}``.
 
     Without ``weights`` and ``pretrained`` the weights are random, and ``random_weights`` says so. A model that can be run on some
     of its tokens comes as a :class:`TokenBackbone`.
 
     Raises:
-        UsageError: An unknown name, a file that is not there, arguments that exclude one another, or no network to download from.
+        UsageError: An unknown name, a file that is not there, arguments that exclude one another or that the library refuses, or
+            no network to download from.
         CheckpointError: A weights file that cannot be read or does not fit.
 
     >>> backbone = load("timm:test_vit", num_classes=5)
@@ -70,10 +75,14 @@ def load(
     for argument, value in (("num_classes", num_classes), ("in_chans", in_chans)):
         if value is not None and value < 1:
             raise UsageError(f"{argument}={value}", "a positive number", "Leave it out for the library's default.")
+    further = dict(arguments or {})
+    if twice := sorted({"num_classes", "in_chans", "pretrained", "weights"} & set(further)):
+        found = f"{' and '.join(twice)} among the arguments of {name}"
+        raise UsageError(found, "what only the library's constructor knows", "Give it as an argument of its own.")
     try:
         if native:
-            return from_timm.load_native(model_name, weights, pretrained, num_classes, in_chans)
-        return _LIBRARIES[library].load(model_name, weights, pretrained, num_classes, in_chans)
+            return from_timm.load_native(model_name, weights, pretrained, num_classes, in_chans, further)
+        return _LIBRARIES[library].load(model_name, weights, pretrained, num_classes, in_chans, further)
     except OSError as error:
         raise UsageError(
             f"{name} could not be downloaded ({type(error).__name__})",

@@ -44,6 +44,7 @@ def _explain(trees: list[dict[str, Any]], overrides: list[str], arguments: Any, 
     from jsonargparse import ArgumentError, ArgumentParser
 
     from vitkit.attention import Attention, explain
+    from vitkit.backbones import Backbone
     from vitkit.cli.reasons import explain as reason_of
     from vitkit.encoder import Block
     from vitkit.tasks import ClassificationTask
@@ -60,6 +61,9 @@ def _explain(trees: list[dict[str, Any]], overrides: list[str], arguments: Any, 
     except ArgumentError as error:
         raise reason_of(error, {"model": ClassificationTask}, []) from error
     task.train(not arguments.inference)
+    if isinstance(task.model, Backbone):
+        found = f"{task.model.name}, whose library computes its attention"
+        raise UsageError(found, "vitkit's own encoder", "Explain a config with vitkit.encoder.Encoder.")
     encoder = task.model.encoder
     grid = encoder.embed.grid(tuple(arguments.size or task.preprocess.size))
     prefix = encoder.prefix.shape[1]

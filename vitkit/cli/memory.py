@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 
 from vitkit.attention import Attention
+from vitkit.backbones import Backbone
+from vitkit.encoder import Classifier
 from vitkit.errors import VitkitError
 from vitkit.planning import format_memory, plan, total_memory
 from vitkit.planning.plan import PRECISIONS, full_precision
@@ -19,7 +21,7 @@ SWITCH = "VITKIT_MEMORY_CHECK"
 
 
 def require_memory(task: ClassificationTask, batch_size: int, trainer: L.Trainer) -> None:
-    """Refuse a training that takes more memory than there is at all.
+    """Refuse a training that takes more memory than there is at all; one of a library's model, which has no plan, is not checked.
 
     Args:
         task: The task.
@@ -31,7 +33,7 @@ def require_memory(task: ClassificationTask, batch_size: int, trainer: L.Trainer
     """
     device = "cuda" if trainer.strategy.root_device.type == "cuda" else "cpu"
     precision = full_precision(trainer.precision)
-    if os.environ.get(SWITCH) == "0" or precision not in PRECISIONS:
+    if os.environ.get(SWITCH) == "0" or precision not in PRECISIONS or isinstance(task.model, Backbone):
         return
     total = total_memory(device)
     if _generous(task, batch_size) < total:
@@ -60,6 +62,7 @@ def averages_weights(callbacks: list[Any]) -> bool:
 
 def _generous(task: ClassificationTask, batch_size: int) -> int:
     """More than a training takes, found at once: so most trainings need no plan."""
+    assert isinstance(task.model, Classifier)
     encoder = task.model.encoder
     grid = task.grid(task.preprocess.size)
     tokens, parameters = prod(grid.shape) + encoder.prefix.shape[1], sum(x.numel() for x in task.parameters())

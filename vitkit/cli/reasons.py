@@ -49,7 +49,10 @@ def explain(error: Exception, roots: Mapping[str, type], known: Iterable[str]) -
     owners = [found for path in paths if (found := _find(path))]
     owner = owners[-1] if owners else roots.get(key.split(".")[0])
     asked = paths[-1] if paths and not _find(paths[-1]) else ""
-    return _reason(key, asked, owner, list(dict.fromkeys(reasons)) or [str(error)], given, list(known))
+    # Where one of several kinds may stand, a class of one of them is none of the others', which is no mistake.
+    others = {f"Import path {path} does not correspond to a subclass of" for path in paths}
+    own = [reason for reason in dict.fromkeys(reasons) if reason.rpartition(" ")[0] not in others]
+    return _reason(key, asked, owner, own or [str(error)], given, list(known))
 
 
 def _reason(key: str, asked: str, owner: type | None, reasons: list[str], given: str, known: list[str]) -> UsageError:
@@ -67,6 +70,9 @@ def _reason(key: str, asked: str, owner: type | None, reasons: list[str], given:
             return UsageError(f"no {' and no '.join(names)}", "a value", "Give it in the config or on the command line.")
         case _ if found := re.match(r"Expected a dot import path string: (.+)", reason):
             return _no_class(key, found[1], _expected(key, owner))
+        case _ if kinds := [found[1] for text in reasons if (found := re.match(r"Not a valid subclass of (\w+)$", text))]:
+            value = "null" if given == "None" else given
+            return UsageError(f"{key} is {value}", f"one of {', '.join(kinds)}", f"Give class_path and init_args of {kinds[0]}.")
         case _ if found := re.match(r"Import path (\S+) does not correspond to a subclass of (\w+)", reason):
             return _no_class(key, found[1], _expected(key, owner), found[2])
         case _ if found := re.match(r"module '(\S+)' has no attribute '(\w+)'", reason):

@@ -25,7 +25,6 @@ from vitkit.cli.run_folder import RunFolder
 from vitkit.cli.say import remark, say
 from vitkit.data import ImageData
 from vitkit.errors import UsageError, VitkitError
-from vitkit.recipe import recipe
 from vitkit.tasks import AtomicCheckpointIO, ClassificationTask, ReseedEpochs, require_fit, restore
 
 Monitor = Literal["val/accuracy", "val/accuracy_macro", "val/auroc", "val/ece", "val/loss"]
@@ -144,6 +143,9 @@ class TrainingCLI(LightningCLI):
             if self.command == "fit":
                 remark(f"resuming from {self.recalled.path}; model.weights is not read again")
             config.model.weights = None
+        encoder = config.model.encoder.init_args
+        if self.recalled is not None and encoder.get("pretrained"):  # the checkpoint holds the weights
+            encoder.pretrained = False
         settings = config.data.init_args
         if settings.get("seed") == 0:  # the default, which follows the run
             settings.seed = config.seed_everything
@@ -256,7 +258,7 @@ class TrainingCLI(LightningCLI):
         """Refuse weights that do not fit, and say where the model is not the checkpoint's even so."""
         require_fit(self.model, self.model.num_classes, recalled.checkpoint, recalled.path)
         theirs = recalled.checkpoint.get("vitkit", {}).get("task", {}).get("init_args", {})
-        ours = recipe(self.model)["init_args"]
+        ours = self.model.description()["init_args"]
         architecture = ("encoder", "preprocess")
         found = [
             line for name in architecture if name in theirs for line in differences(ours[name], theirs[name], f"model.{name}")

@@ -148,7 +148,7 @@ def plan(
         accumulate: Batches whose gradients are added up before a step.
 
     Raises:
-        UsageError: No samples, a precision that is not known, or a size that the model does not take.
+        UsageError: No samples, a precision that is not known, a size that the model does not take, or a library's model.
 
     >>> from vitkit.embedding import PatchEmbed
     >>> from vitkit.encoder import Encoder
@@ -180,6 +180,9 @@ def plan_changed(
     if batch_size < 1 or accumulate < 1:
         raise UsageError(f"batch_size={batch_size} and accumulate={accumulate} in a plan", "numbers not below 1", "Correct them.")
     classifier = model.model if isinstance(model, ClassificationTask) else model
+    if not isinstance(classifier, Classifier):
+        remedy = "Run a few steps instead: `vitkit fit --trainer.fast_dev_run 5`."
+        raise UsageError(f"a plan of {classifier.name}", "vitkit's own encoder, whose memory is known before it runs", remedy)
     mixes = isinstance(model, ClassificationTask) and model.mix is not None and batch_size > 1
     size = tuple(size if size is not None else classifier.preprocess.size)
     dtype, autocast = PRECISIONS[precision]

@@ -56,6 +56,7 @@ def suggest(
         accumulate: Batches whose gradients are added up before a step.
     """
     classifier = model.model if isinstance(model, ClassificationTask) else model
+    assert isinstance(classifier, Classifier)
     encoder = classifier.encoder
 
     def of(name: str, options: str, batch: int, steps: int, change: Change | None) -> Alternative | None:

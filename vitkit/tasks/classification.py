@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
@@ -14,11 +14,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import vitkit
+from vitkit.backbones import Backbone, LibraryModel, TokenBackbone
 from vitkit.encoder import Classifier, Encoder
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
-from vitkit.recipe import Recorded, recipe
+from vitkit.recipe import Recipe, Recorded, recipe
 from vitkit.tasks.checkpoint import SCHEMA, require_fit
 from vitkit.tasks.optimiser import parameter_groups, warmup_cosine
 from vitkit.tasks.scores import Scores
@@ -36,26 +37,28 @@ class ClassificationTask(L.LightningModule, Recorded):
     Called with images it gives logits, so a trained task is a model that can be evaluated.
 
     Args:
-        encoder: The encoder.
+        encoder: The encoder, or a whole model of timm or torchvision in its place.
         num_classes: Number of classes.
         preprocess: Size and normalisation of the images; travels with the checkpoint.
         lr: Peak learning rate.
         weight_decay: AdamW's decay of matrices; norms, offsets, biases, positions and scales do not decay.
         warmup_epochs: Epochs over which the learning rate rises; need not be whole.
-        layer_decay: Factor on the learning rate from one block to the one below it; 1 for one rate everywhere.
+        layer_decay: Factor on the learning rate from one block to the one below it; 1 for one rate everywhere. Of vitkit's own
+            encoder only, as are ``background`` and ``amount``.
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
         mixup: Alpha of the Beta distribution that mixup draws from; 0 for no mixup.
         cutmix: The same for cutmix. With both, a coin is tossed for every batch. In a volume the cut runs through its depth.
         class_weights: Weight of each class in the training loss; equal if not given.
         background: Intensity of voxels where there is nothing, which then count as padding; see
             :class:`~vitkit.encoder.Classifier`.
-        mask_weight: Weight of a second training loss, if the data come with a segmentation of every training volume
-            (``data.masks``): each token predicts what share of its voxels is labelled, and the logits also depend on the sum of
-            what is predicted. No mask is needed afterwards. 0 for none of this.
+        amount: Whether the logits depend on how much there is of what a segmentation labels: ``no``, ``also``, or on nothing
+            else: ``alone``. If so, each token learns, by a second training loss, what share of its voxels is labelled. Training
+            then needs a segmentation of every volume (``data.masks``), and nothing else does.
+        mask_weight: Weight of that second loss.
         weights: File of weights to start from, as far as they fit; a head for other classes is replaced.
 
     Raises:
-        UsageError: An option outside its range, or not one weight per class.
+        UsageError: An option outside its range, not one weight per class, or an option that a library's model does not have.
         CheckpointError: Weights to start from of which nothing fits.
 
     >>> from vitkit.embedding import PatchEmbed
@@ -67,7 +70,7 @@ class ClassificationTask(L.LightningModule, Recorded):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | LibraryModel,
         num_classes: int,
         preprocess: Preprocess,
         lr: float = 1e-3,
@@ -79,7 +82,8 @@ class ClassificationTask(L.LightningModule, Recorded):
         cutmix: float = 0.0,
         class_weights: list[float] | None = None,
         background: float | None = None,
-        mask_weight: float = 0.0,
+        amount: Literal["no", "also", "alone"] = "no",
+        mask_weight: float = 1.0,
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -90,18 +94,30 @@ class ClassificationTask(L.LightningModule, Recorded):
         _check_range("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "a share in [0, 1)")
         _check_range("mixup", mixup, mixup >= 0, "a number not below 0")
         _check_range("cutmix", cutmix, cutmix >= 0, "a number not below 0")
-        _check_range("mask_weight", mask_weight, mask_weight >= 0, "a number not below 0")
-        if mask_weight and (mixup or cutmix):
+        _check_range("mask_weight", mask_weight, mask_weight > 0, "a positive number")
+        if amount != "no" and (mixup or cutmix):
             raise UsageError(
-                f"model.mask_weight={mask_weight} with mixup or cutmix",
+                f"model.amount={amount} with mixup or cutmix",
                 "one of the two",
                 "Masks are not mixed: set mixup and cutmix to 0.",
             )
         given = class_weights or []
         right = class_weights is None or (len(given) == num_classes and min(given) >= 0 and sum(given) > 0)
         _check_range("class_weights", class_weights, right, f"{num_classes} numbers not below 0, one per class")
-        self.model = Classifier(encoder, num_classes, preprocess, background, amount=mask_weight > 0)
+        self.model: Classifier | Backbone
         self.mask_weight = mask_weight
+        if isinstance(encoder, LibraryModel):
+            for name, value, none in (
+                ("layer_decay", layer_decay, 1.0),
+                ("background", background, None),
+                ("amount", amount, "no"),
+            ):
+                if value != none:
+                    found = f"model.{name}={value} for {encoder.name}"
+                    raise UsageError(found, f"{none}: only vitkit's own encoder has it", f"Leave model.{name} out.")
+            self.model = encoder.make(num_classes, preprocess)
+        else:
+            self.model = Classifier(encoder, num_classes, preprocess, background, amount)
         self.lr, self.weight_decay, self.warmup_epochs, self.layer_decay = lr, weight_decay, warmup_epochs, layer_decay
         mixes = [mix(alpha=alpha, num_classes=num_classes) for mix, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None
@@ -114,7 +130,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         self.data_name: str | None = None
         self.overrides: list[str] = []
         if weights is not None:
-            log.info("%s", warm_start(self.model, weights))
+            log.info("%s", warm_start(self.model.model if isinstance(self.model, Backbone) else self.model, weights))
 
     @property
     def num_classes(self) -> int:
@@ -127,8 +143,21 @@ class ClassificationTask(L.LightningModule, Recorded):
         return self.model.preprocess
 
     def grid(self, size: Sequence[int]) -> Grid:
-        """The grid of tokens for images of this size, which is what ``keep`` counts in."""
-        return self.model.grid(size)
+        """The grid of tokens for images of this size, which is what ``keep`` counts in.
+
+        Raises:
+            UsageError: A size that the model does not take, or a library's model without tokens that could be removed.
+        """
+        if isinstance(self.model, Classifier | TokenBackbone):
+            return self.model.grid(size)
+        raise UsageError(f"the grid of {self.model.name}", "a model with tokens", "Use a vision transformer.")
+
+    @property
+    def no_removal(self) -> str | None:
+        """Why tokens cannot be removed from this model, or None if they can."""
+        if isinstance(self.model, Classifier | TokenBackbone):
+            return None
+        return f"{self.model.name} has no tokens that could be removed"
 
     def forward(
         self,
@@ -142,8 +171,15 @@ class ClassificationTask(L.LightningModule, Recorded):
             images: Pictures or volumes.
             keep: Row-major indices of the tokens to encode; the others are removed.
             real: False where a voxel is padding, which then counts nowhere; every voxel is real if not given.
+
+        Raises:
+            UsageError: ``keep`` or ``real`` for a library's model that cannot do without tokens.
         """
-        return self.model(images, keep) if real is None else self.model(images, keep, real=real)
+        if real is None:
+            return self.model(images, keep)
+        if isinstance(self.model, Backbone):
+            raise UsageError(f"images with padding for {self.model.name}", "whole images", "Train vitkit's own encoder on them.")
+        return self.model(images, keep, real=real)
 
     def setup(self, stage: str) -> None:
         """Meet the data, if they come as a data module of vitkit's."""
@@ -161,13 +197,19 @@ class ClassificationTask(L.LightningModule, Recorded):
         Raises:
             UsageError: Another number of channels, axes or classes, or classes of other names.
         """
-        embed, name = self.model.encoder.embed, type(data).__name__
-        for what, found, wanted, key in (
-            ("channels", data.channels, self.preprocess.channels, "preprocess.mean, preprocess.std and encoder.embed.in_chans"),
-            ("axes", data.ndim, embed.ndim, "encoder.embed.ndim and preprocess.size"),
+        name, own = type(data).__name__, isinstance(self.model, Classifier)
+        for what, found, wanted, keys in (
+            (
+                "channels",
+                data.channels,
+                self.preprocess.channels,
+                f"preprocess.mean{', preprocess.std and encoder.embed.in_chans' if own else ' and preprocess.std'}",
+            ),
+            ("axes", data.ndim, len(self.preprocess.size), f"{'encoder.embed.ndim and ' if own else ''}preprocess.size"),
         ):
             if found != wanted:
-                raise UsageError(f"{name} has images of {found} {what}", f"{wanted}, as the model has", f"Change model.{key}.")
+                remedy = f"Change model.{keys}." if own or what == "channels" else "Train vitkit's own encoder on them."
+                raise UsageError(f"{name} has images of {found} {what}", f"{wanted}, as the model has", remedy)
         if stage == "predict":
             return
         if data.num_classes != self.num_classes:
@@ -196,12 +238,15 @@ class ClassificationTask(L.LightningModule, Recorded):
             images = mixed.as_subclass(Tensor)
             if real is not None:  # a batch is mixed with itself moved by one sample
                 real = real | real.roll(1, 0)
-        amount = getattr(self.model, "amount", None)
-        tokens = None if amount is None else self.model.encode(images, real=real)
-        logits = (self(images, real=real) if tokens is None else self.model.classify(tokens)).float()
+        own = self.model if isinstance(self.model, Classifier) else None
+        if own is not None and own.amount is not None:
+            tokens = own.encode(images, real=real)
+            logits = own.classify(tokens).float()
+        else:
+            logits = self(images, real=real).float()
         loss = cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.label_smoothing)
-        if amount is not None and tokens is not None:
-            mask_loss = amount.loss(tokens, self.model.encoder.embed.shares(_mask(batch)))
+        if own is not None and own.amount is not None:
+            mask_loss = own.amount.loss(tokens, own.encoder.embed.shares(_mask(batch)))
             self.log("train/mask_loss", mask_loss, on_step=False, on_epoch=True, batch_size=len(images))
             loss = loss + self.mask_weight * mask_loss
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(images))
@@ -256,14 +301,22 @@ class ClassificationTask(L.LightningModule, Recorded):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(int(steps), round(self.warmup_epochs * per_epoch)))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def description(self) -> Recipe:
+        """What the model is, as :func:`~vitkit.recipe.build` takes it: without the weights it started from."""
+        task = recipe(self)
+        arguments = {name: value for name, value in task["init_args"].items() if name != "weights"}
+        if isinstance(self.model, Backbone):
+            encoder = arguments["encoder"]
+            kept = {name: value for name, value in encoder["init_args"].items() if name != "pretrained"}
+            arguments["encoder"] = encoder | {"init_args": kept}
+        return task | {"init_args": arguments}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add ``checkpoint["vitkit"]``: what the model is, so that it can be made again from the file alone."""
-        task = recipe(self)
-        task["init_args"] = {name: value for name, value in task["init_args"].items() if name != "weights"}
         checkpoint["vitkit"] = {
             "schema": SCHEMA,
             "version": vitkit.__version__,
-            "task": task,
+            "task": self.description(),
             "classes": list(self.classes),
             "data": {"name": self.data_name, "config": self.data_config},
             "overrides": list(self.overrides),
@@ -295,7 +348,7 @@ def _mask(batch: Batch) -> Tensor:
     mask = getattr(batch, "mask", None)
     if mask is None:
         raise UsageError(
-            "model.mask_weight for training data without masks", "a mask for every sample", "Set data.masks, or mask_weight to 0."
+            "model.amount for training data without masks", "a mask for every sample", "Set data.masks, or model.amount to no."
         )
     return mask
 

@@ -6,33 +6,39 @@ from typing import Any
 
 from torch import nn
 
+from vitkit.backbones import Backbone
 from vitkit.bias import Bias
 from vitkit.embedding import Position
 from vitkit.encoder import Classifier
 
 
-def parameter_groups(model: Classifier, lr: float, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: Classifier | Backbone, lr: float, weight_decay: float, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser.
 
     Weight decay falls on matrices alone: not on anything one-dimensional (norms, offsets, scales), and not on relative position
     biases, absolute positions, class and register tokens, and the gates of axes, for which zero means nothing.
 
     The learning rate of depth d is ``lr * layer_decay ** (depth + 1 - d)``: the embedding, its positions and the prefix tokens
-    are at depth 0, block i (from 0) at i + 1, and the last norm and the head at depth + 1.
+    are at depth 0, block i (from 0) at i + 1, and the last norm and the head at depth + 1. A library's model has one rate
+    everywhere, and what its library does not let decay, by name, does not.
 
     Args:
-        model: The classifier.
+        model: The classifier, or a library's model.
         lr: Learning rate of the head.
         weight_decay: Decay, as AdamW has it.
         layer_decay: Factor from one block to the one below; 1 for one rate everywhere.
     """
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    undecayed = _undecayed(model)
-    last = len(model.encoder.blocks) + 1
+    if isinstance(model, Classifier):
+        undecayed, last = _undecayed(model), len(model.encoder.blocks) + 1
+    else:
+        undecayed, last = model.no_weight_decay(), 0
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        depth = _depth(name, last)
+        depth = _depth(name, last) if last else 0
         decays = parameter.ndim > 1 and name not in undecayed
         group = groups.setdefault(
             (depth, decays),
