@@ -36,6 +36,16 @@ def test_samples_are_the_voxels_in_the_window(listed):
     assert (label, name, real) == (1, "4.nii", None)
 
 
+def test_samples_carry_their_patient(listed):
+    lines = ("image,label,split,patient", "1.nii,a,train,p", "2.nii,b,train,q", "3.nii,a,val,r", "4.nii,b,val,r")
+    data = made(listed(*lines), at((6, 5, 4)))
+    (batch,) = data.val_dataloader()
+    assert batch.group == ["r", "r"]
+    assert [sample.group for sample in data.split("train")] == ["p", "q"]
+    unknown = made(listed(*LINES), at((6, 5, 4)))
+    assert next(iter(unknown.val_dataloader())).group is None
+
+
 def test_without_a_preprocess_scans_stay_as_they_are(listed):
     data = Scans(str(listed(*LINES, affine=np.diag([2.0, 1.0, 1.0, 1.0]))))
     assert data.split("val")[0].image.shape == (1, 6, 5, 4)

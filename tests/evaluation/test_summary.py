@@ -111,12 +111,12 @@ def test_groups_that_are_too_few_are_refused(unchecked):
 IMAGENET = ["n01440764", *(f"n{1440765 + index:08}" for index in range(998)), "n15075141"]
 
 
-def measured(accuracy):
+def measured(accuracy, params=None):
     """Conditions of 1,000 classes with an accuracy, and two resamples above and below it."""
     entries = [(("clean", "clean", 0.0), 1.0), *((("corruptions", *key), value) for key, value in accuracy.items())]
     return [
         summary._Measured(
-            {"suite": suite, "condition": name, "severity": severity, "skipped": None, "classes": 1000},
+            {"suite": suite, "condition": name, "severity": severity, "skipped": None, "classes": 1000, "params": params or {}},
             {}, value, np.array([value - 0.05, value + 0.05]), np.zeros(0, dtype=np.int32),
         )
         for (suite, name, severity), value in entries
@@ -146,6 +146,8 @@ def test_mce_is_refused_where_it_means_nothing():
     named = summary._corruption_error(measured(falling()), [str(index) for index in range(1000)])
     assert "of other names" in named.refused
     some = {key: value for key, value in falling().items() if key[0] != "fog" or key[1] < 3}
+    cifar = summary._corruption_error(measured(falling(), {"constants": "cifar"}), IMAGENET)
+    assert "not measured: gaussian_noise/1" in cifar.refused
     assert "not measured: fog/3, fog/4, fog/5" in summary._corruption_error(measured(some), IMAGENET).refused
 
 

@@ -165,13 +165,8 @@ def test_is_the_same_every_time(run, tmp_path):
 
     write_report(run)
     first = read()
-    assert sorted(first) == [
-        "brightness.gain.png",
-        "occlusion.missingness-bias.png",
-        "occlusion.random.painted.png",
-        "occlusion.random.removed.png",
-        "report.html",
-    ]
+    names = ("brightness.gain", "occlusion.missingness-bias", "occlusion.random.painted", "occlusion.random.removed")
+    assert sorted(first) == [*(f"{name}.{form}" for name in names for form in ("pdf", "png")), "report.html"]
     with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.hashsalt": "other", "axes.facecolor": "red"}):
         write_report(run)
         assert mpl.rcParams["font.size"] == 30

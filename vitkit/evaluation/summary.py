@@ -186,7 +186,9 @@ def _flips(lines: list[_Line], bootstrap: Bootstrap) -> list[Interval]:
 def _corruption_error(measured: list[_Measured], classes: list[str]) -> CorruptionError:
     clean, found = measured[0], {}
     for item in measured[1:]:
-        if item.entry["suite"] == SUITE and item.entry["skipped"] is None:
+        # Other constants, such as CIFAR's, are other corruptions of the same name.
+        known = item.entry["params"].get("constants", "imagenet") == "imagenet"
+        if item.entry["suite"] == SUITE and item.entry["skipped"] is None and known:
             key = (item.entry["condition"], item.entry["severity"])
             found[key] = np.append(item.accuracy, item.resampled)
     if reason := obstacle(classes, clean.entry["classes"], found):
