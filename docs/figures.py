@@ -20,7 +20,13 @@ def show(name: str) -> str:
     about = found["environment"]
     machine = f"{about['processor']}, {about['cores']} cores, {about['gpu'] or 'no GPU'}"
     where = f"{machine}, Python {about['python']}, torch {about['torch']}"
-    kinds = {"accuracy": accuracy, "plan": estimates, "robustness_volume": beside_peers, "spacing": spacing}
+    kinds = {
+        "accuracy": accuracy,
+        "plan": estimates,
+        "robustness_volume": beside_peers,
+        "spacing": spacing,
+        "robustness_image": corruptions,
+    }
     kinds["report_scale"] = reports
     return "\n".join([f"`{about['command']}`, on {where}:", "", *kinds.get(name, costs)(found["results"])])
 
@@ -58,6 +64,19 @@ def reports(results: dict[str, Any]) -> Iterable[str]:
     for name, row in results.items():
         if isinstance(row, dict):
             yield f"| {name} | {row['seconds']:.1f} | {row['peak_mib']:,} |"
+
+
+def corruptions(results: dict[str, Any]) -> Iterable[str]:
+    """Time of each corruption beside the package's, and over all of them."""
+    found = results["image"]
+    yield f"{found['geometric_mean']:.1f} times as fast in the geometric mean; the least is {found['slowest']:.2f} times.\n"
+    yield from (
+        "| corruption | images | imagecorruptions, ms | vitkit, ms | times as fast |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    )
+    for name, row in found["corruptions"].items():
+        times = f"{row['imagecorruptions_ms']:,.1f} | {row['vitkit_ms']:,.1f} | {row['times_as_fast']:,.1f}"
+        yield f"| `{name}` | {row['images']} | {times} |"
 
 
 def estimates(results: dict[str, Any]) -> Iterable[str]:

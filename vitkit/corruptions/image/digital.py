@@ -148,15 +148,16 @@ def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> 
             values[...] = levels[..., channel]
         made *= np.float32(1 / 255)
 
-    def change(x: Tensor, _: Sequence[int]) -> Tensor:
-        pictures = x.cpu().numpy()
-        made = np.empty_like(pictures)
-        # Coders leave Python's lock to others for a part of their time.
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            deque(pool.map(through, pictures, made), maxlen=0)
-        return torch.from_numpy(made).to(x.device)
+    # Coders leave Python's lock to others for a part of their time.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
 
-    return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 24)
+        def change(x: Tensor, _: Sequence[int]) -> Tensor:
+            pictures = x.cpu().numpy()
+            made = np.empty_like(pictures)
+            deque(pool.map(through, pictures, made), maxlen=0)
+            return torch.from_numpy(made).to(x.device)
+
+        return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 20)
 
 
 class _Spans:

@@ -156,13 +156,13 @@ def pane(
     towards = (uniform(seeds, (cells[0] * cells[1],), device, stream=2) * _DIRECTIONS).long().gather(1, facet.flatten(1))
     grain = gaussian(normal(seeds, (height, width), device, stream=3), 0.8)
     wide = padded(padded(grain, -2, 8, "reflect"), -1, 8, "reflect")
-    smeared = torch.zeros(len(seeds), _DIRECTIONS, height, width, device=device)
-    for index in range(_DIRECTIONS):
+    smeared = torch.zeros(_DIRECTIONS, len(seeds), height, width, device=device)
+    for index, needle in enumerate(smeared):
         down, across = sin(pi * index / _DIRECTIONS), cos(pi * index / _DIRECTIONS)
         for step in range(-8, 9, 2):
             top, left = 8 + round(step * down), 8 + round(step * across)
-            smeared[:, index].add_(wide[:, top : top + height, left : left + width], alpha=(1 - abs(step) / 9) / 0.8)
-    needles = smeared.flatten(2).gather(1, towards.unsqueeze(1)).view(len(seeds), height, width)
+            needle.add_(wide[:, top : top + height, left : left + width], alpha=(1 - abs(step) / 9) / 0.8)
+    needles = smeared.flatten(2).gather(0, towards[None]).view(len(seeds), height, width)
     clouds = plasma(seeds, 1 << (max(height, width) - 1).bit_length(), 1.7, device)[:, :height, :width] - 0.5
     level, tint = uniform(seeds, (2, 1, 1), device, stream=100).unbind(1)
     # Bright needles are sharp and dark ones shallow, as ice is.
