@@ -10,7 +10,7 @@ from vitkit.cli.main import main
 from vitkit.recipe import build
 from vitkit.spectral import Exponential, Gaussian, Matern, RationalQuadratic, SpectralMixture
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("[iv]*/*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("[irv]*/*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
