@@ -167,13 +167,49 @@ class CorruptionError:
 
 
 @dataclass(frozen=True)
+class WorstSample:
+    """A sample on which the model fails.
+
+    Args:
+        row: Its place in the data, from 0.
+        id: As in ``samples.parquet``.
+        label: Index of its class.
+        prediction: Index of the class that the model says of the untouched image.
+        confidence: Probability of that.
+        share: Share of severities at which the model is wrong on it, a mean over conditions; None if there are none.
+        first: Id of the condition at the mildest severity at which the model is wrong, as a share of the way to the farthest one;
+            None for a sample that is wrong when clean.
+        mistaken_for: Index of the class that the model says there.
+        picture: The untouched image, relative to the run's folder, or None.
+    """
+
+    row: int
+    id: str
+    label: int
+    prediction: int
+    confidence: float
+    share: float | None
+    first: str | None
+    mistaken_for: int | None
+    picture: str | None
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Samples that are right when clean and break most, and those that are wrong when clean and surest; at most twelve each."""
+
+    broken: list[WorstSample]
+    confident: list[WorstSample]
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything an evaluation found out, as ``results.json`` holds it.
 
     ``preprocess`` is None for a model that carries none. ``created`` is the time the run began, ISO 8601 in UTC. ``mce`` is None
     in older files. ``resampled_by`` is what the intervals draw: "sample", or "group" where the data say which samples belong
     together, such as a patient's; ``units`` is how many of these there are, None in older files. ``profiles`` and ``certificate``
-    are None where the suite has no profiles.
+    are None where the suite has no profiles. ``worst`` is None in older files.
     """
 
     schema_version: int
@@ -197,6 +233,7 @@ class Results:
     mce: CorruptionError | None = None
     profiles: list[DriftProfile] | None = None
     certificate: Certificate | None = None
+    worst: Worst | None = None
 
     @property
     def clean(self) -> ConditionResult:

@@ -22,8 +22,11 @@ from vitkit.evaluation.results import (
     Point,
     Results,
     Threshold,
+    Worst,
     read_tree,
 )
+from vitkit.evaluation.worst import COLUMNS as SHOWN
+from vitkit.evaluation.worst import find_worst
 from vitkit.metrics import (
     ALEXNET,
     Bootstrap,
@@ -87,6 +90,7 @@ def summarise(folder: str | Path) -> Results:
             "units": bootstrap.units,
             **read_profiles(folder),
             "mce": _corruption_error(measured, info["data"]["classes"]),
+            "worst": _worst(folder, measured[1:]),
         }
     )
     results.save(folder)
@@ -122,6 +126,11 @@ def _resample(
         resampled = remeasure(values, next(blocks))
         metrics = {name: _interval(value, resampled[name]) for name, value in values.items()}
         yield _Measured(entry, metrics, values["accuracy"], resampled["accuracy"].copy(), predictions)
+
+
+def _worst(folder: Path, measured: list[_Measured]) -> Worst:
+    _, clean = next(read_samples(folder, SHOWN))
+    return find_worst(clean, [(item.entry, item.predictions) for item in measured if item.entry["skipped"] is None], folder)
 
 
 def read_groups(folder: Path) -> Int[np.ndarray, " samples"] | None:

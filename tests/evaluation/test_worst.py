@@ -1,0 +1,94 @@
+"""Where a model fails, against a plain loop; and the pictures of it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from vitkit.evaluation import Gain, RandomOcclusion, Shift, Suite, evaluate, load_results, summarise
+from vitkit.evaluation.worst import LISTED, find_worst
+
+
+def suite():
+    return Suite("small", [RandomOcclusion("painted", [0.25, 0.5, 0.75]), Gain([0.5, 2.0]), Shift([0.3])])
+
+
+@pytest.fixture
+def run(model, loader, tmp_path):
+    evaluate(model, loader, suite(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_lists_are_those_of_a_plain_loop(run):
+    found = load_results(run).worst
+    samples = pq.read_table(run / "samples.parquet").to_pylist()
+    reaches = {("random.painted", s): s / 0.75 for s in (0.25, 0.5, 0.75)}
+    reaches |= {("gain", 0.5): 1.0, ("gain", 2.0): 1.0, ("shift", 0.3): 1.0}
+    clean = [sample for sample in samples if sample["suite"] == "clean"]
+    expected = []
+    for row, sample in enumerate(clean):
+        if sample["prediction"] != sample["label"]:
+            continue
+        own = [s for s in samples if s["id"] == sample["id"] and s["suite"] != "clean"]
+        wrong = [s for s in own if s["prediction"] != s["label"]]
+        shares = [
+            np.mean([s["prediction"] != s["label"] for s in own if s["condition"] == condition])
+            for condition in ("random.painted", "gain", "shift")
+        ]
+        if wrong:
+            mildest = min(wrong, key=lambda s: reaches[s["condition"], s["severity"]])
+            reach = reaches[mildest["condition"], mildest["severity"]]
+            name = f"{mildest['suite']}.{mildest['condition']}/{mildest['severity']:g}"
+            expected.append((-np.mean(shares), reach, row, sample["id"], name, mildest["prediction"]))
+    expected.sort()
+    assert len(expected) > LISTED
+    assert [(-s.share, s.row, s.id, s.first, s.mistaken_for) for s in found.broken] == [
+        (pytest.approx(share), row, name, first, prediction) for share, _, row, name, first, prediction in expected[:LISTED]
+    ]
+    wrong = [(-s["confidence"], row, s["id"]) for row, s in enumerate(clean) if s["prediction"] != s["label"]]
+    assert [(-s.confidence, s.row, s.id) for s in found.confident] == sorted(wrong)[:LISTED]
+    assert {sample.first for sample in found.confident} == {None}
+
+
+def test_of_equal_shares_the_earlier_break_comes_first_then_the_earlier_sample():
+    clean = pa.table({"id": list("abcd"), "label": [0] * 4, "prediction": [0, 0, 0, 1], "confidence": [0.9] * 4})
+    entries = [{"suite": "s", "condition": "c", "identity": 0.0, "severity": s, "id": f"s.c/{s:g}"} for s in (1.0, 2.0)]
+    measured = [(entries[0], np.array([0, 1, 0, 1])), (entries[1], np.array([1, 0, 1, 1]))]
+    found = find_worst(clean, measured, Path("nowhere"))
+    assert [(s.id, s.share, s.first) for s in found.broken] == [("b", 0.5, "s.c/1"), ("a", 0.5, "s.c/2"), ("c", 0.5, "s.c/2")]
+    assert [(s.id, s.share, s.prediction) for s in found.confident] == [("d", 1.0, 1)]
+    nothing = find_worst(clean, [], Path("nowhere"))
+    assert (nothing.broken, nothing.confident[0].share) == ([], None)
+
+
+def test_pictures_are_of_the_samples_and_no_others(run, loader):
+    found = load_results(run).worst
+    listed = [*found.broken, *found.confident]
+    assert {path.name for path in (run / "pictures").glob("worst-*")} == {f"worst-{s.row}.png" for s in listed}
+    for sample in listed:
+        with Image.open(run / sample.picture) as opened:
+            shown = np.asarray(opened.convert("L"))[::8, ::8]  # eight by eight pixels, each drawn as a square
+        np.testing.assert_array_equal(shown, (loader.dataset.images[sample.row, 0] * 255).round().numpy())
+
+
+def test_batches_and_missing_pictures_change_no_byte(model, loader, run, tmp_path):
+    before = {path.name: path.read_bytes() for path in (run / "pictures").glob("worst-*")}
+    results = load_results(run)
+    evaluate(model, DataLoader(loader.dataset, batch_size=7), suite(), tmp_path / "other")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "other" / "pictures").glob("worst-*")} == before
+    for name in list(before)[::2]:
+        (run / "pictures" / name).unlink()
+    assert None in {sample.picture for sample in summarise(run).worst.broken}
+    assert evaluate(model, loader, suite(), run) == results
+    assert {path.name: path.read_bytes() for path in (run / "pictures").glob("worst-*")} == before
+
+
+def test_results_without_a_folder_name_no_picture(model, loader, run):
+    found = evaluate(model, loader, suite()).worst
+    stored = load_results(run).worst
+    assert found.broken == [dataclasses.replace(sample, picture=None) for sample in stored.broken]
