@@ -12,8 +12,8 @@ class Amount(nn.Module):
     """What share of its voxels is labelled, predicted from each token's features, and logits from the sum of these shares.
 
     A class that depends on how much of something there is (a volume, a load of lesions) is told by one bit a scan, a mask says
-    it of every place. The sum enters the logits by its logarithm, standardised by its running mean and deviation, since whole
-    classes may differ by a few per cent of it.
+    it of every place. So the shares are learnt from masks alone. Their sum enters the logits by its logarithm, standardised by
+    its running mean and deviation, since whole classes may differ by a few per cent of it.
 
     Args:
         dim: Width of the tokens.
@@ -36,12 +36,13 @@ class Amount(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch classes"]:
         """What the amounts add to the logits."""
-        shares = self.shares(tokens).sigmoid()
+        # Labels do not move the shares: a few hundred of them are fitted by what bends the shares away from the masks.
+        shares = self.shares(tokens).detach().sigmoid()
         if tokens.real is not None:
             shares = shares * tokens.real
         amount = (shares.sum(1) / len(tokens.grid)).clamp(min=1e-6).log()
         if self.training:
-            self._follow(amount.detach())
+            self._follow(amount)
         return self.head(((amount - self.mean) / (self.variance + 1e-6).sqrt())[:, None])
 
     @torch.no_grad()
