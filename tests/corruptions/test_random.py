@@ -112,3 +112,20 @@ def test_too_many_numbers_are_refused():
 @pytest.mark.parametrize("draw", [bits, uniform, normal])
 def test_a_gpu_draws_the_same(draw):
     assert torch.equal(draw(SEEDS, (3, 100, 77), "cuda").cpu(), draw(SEEDS, (3, 100, 77)))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 2.0, 3.99, 4.0, 6.5, 12.0, 60.0, 500.0])
+def test_counts_are_of_poisson(rate):
+    """Distribution function, mean and variance, as far as chance lets them be."""
+    drawn = random.poisson(SEEDS, torch.full((4, 50_000), rate)).double().numpy().ravel()
+    assert (drawn == drawn.round()).all()
+    assert drawn.min() >= 0
+    counts = np.arange(int(rate + 10 * rate**0.5 + 20))
+    expected = stats.poisson.pmf(counts, rate) * drawn.size
+    found = np.bincount(drawn.astype(int), minlength=len(counts))[: len(counts)]
+    # At its widest, the spread of an empirical distribution function is half the root of the draws.
+    assert abs((found - expected).cumsum()).max() < 4.5 * drawn.size**0.5 / 2 + 1
+    assert abs(drawn.mean() - rate) < 4.5 * (rate / drawn.size) ** 0.5 + 1e-3
+    assert abs(drawn.var() - rate) < 4.5 * (rate * (1 + 2 * rate) / drawn.size) ** 0.5 + 1e-3
+    alone = random.poisson(SEEDS[1:2], torch.full((1, 50_000), rate))
+    assert np.array_equal(alone.numpy().ravel(), drawn.reshape(4, -1)[1])
