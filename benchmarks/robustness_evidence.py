@@ -2,7 +2,7 @@
 
 A vision transformer, the same one with its patches' pixels standardised (``PatchEmbed.norm``), and a ResNet of timm's are trained
 by `vitkit fit` on the configs in configs/robustness/, over several seeds, on scikit-learn's digits and, with --pneumonia, on the
-chest X-rays of MedMNIST's pneumoniamnist.npz; each then goes through a suite by `vitkit evaluate`. The number of epochs is fixed
+chest X-rays of MedMNIST's pneumoniamnist.npz; each then goes through a suite of conditions. The number of epochs is fixed
 and the last weights are taken, so nothing is chosen by a score. Digits are evaluated on their test split, the X-rays on their
 validation split.
 
@@ -22,11 +22,13 @@ import numpy as np
 from harness import options, save, write
 from paired import difference
 
+from vitkit.cli.loading import make_data, make_loader
 from vitkit.cli.main import main as vitkit
-from vitkit.evaluation import Results, load_results
+from vitkit.evaluation import DataInfo, Results, Suite, evaluate, load_results
 from vitkit.evaluation.folder import read_samples
 from vitkit.evaluation.results import Curve
 from vitkit.metrics import area_weights, bootstrap_means, percentile_interval
+from vitkit.tasks import load_checkpoint
 
 CONFIGS = Path("configs/robustness")
 MODELS = ("vit", "vit_pixelnorm", "resnet")
@@ -62,19 +64,22 @@ def run(data: str, model: str, seed: int, given: argparse.Namespace) -> Trained:
         words = ["--config", str(CONFIGS / f"{data}_{model}.yaml"), "--name", name, "--seed_everything", str(seed), *source]
         words += ["--trainer.default_root_dir", str(given.folder), "--trainer.accelerator", "cpu"]
         words += ["--trainer.enable_progress_bar", "false"]
-        call("fit", *words)
+        if code := vitkit(["fit", *words]):
+            raise SystemExit(code)
         done.touch()
     out = folder / Path(given.suite).stem
-    limit = ["--limit", str(given.limit), "--batch-size", str(given.limit), "--split", SPLITS[data]]
-    call("evaluate", str(folder / "last.ckpt"), "--suite", given.suite, "--out", str(out), "--device", "cpu", *limit)
+    if not (out / "results.json").exists():
+        task = load_checkpoint(folder / "last.ckpt")
+        images = make_data(None, [], task.data_config)
+        images.preprocess, images.batch_size = task.preprocess, given.limit
+        loader = make_loader(images, SPLITS[data], given.limit)
+        # Not by the command line, which would also draw a page of every run.
+        evaluate(
+            task, loader, Suite.load(given.suite), out, name=name, device="cpu",
+            data_info=DataInfo(name=images.name, split=SPLITS[data], classes=list(images.classes)),
+        )  # fmt: skip
     results = load_results(out)
     return Trained(results, by_sample(out, results))
-
-
-def call(*words: str) -> None:
-    """A command of vitkit's, in this process."""
-    if code := vitkit(list(words)):
-        raise SystemExit(code)
 
 
 def by_sample(out: Path, results: Results) -> Columns:
