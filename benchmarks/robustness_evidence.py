@@ -26,7 +26,7 @@ from vitkit.cli.loading import make_data, make_loader
 from vitkit.cli.main import main as vitkit
 from vitkit.evaluation import DataInfo, Results, Suite, evaluate, load_results
 from vitkit.evaluation.folder import read_samples
-from vitkit.evaluation.results import Curve
+from vitkit.evaluation.results import CLEAN, Curve
 from vitkit.metrics import area_weights, bootstrap_means, percentile_interval
 from vitkit.tasks import load_checkpoint
 
@@ -88,7 +88,7 @@ def by_sample(out: Path, results: Results) -> Columns:
     for entry, table in read_samples(out, ["id", "label", "prediction"]):
         order = np.argsort(table["id"].to_numpy().astype(str))
         correct[entry["id"]] = (table["label"].to_numpy() == table["prediction"].to_numpy())[order].astype(float)
-    columns = {"clean": correct["clean"]}
+    columns = {"clean": correct[CLEAN]}
     for curve in results.curves:
         rows = np.stack([correct[condition.id] for condition in results.at(curve)])
         columns[f"{curve.suite}.{curve.condition}"] = area_weights(np.array(curve.severities)) @ rows
