@@ -17,6 +17,8 @@ from vitkit.evaluation.results import (
     Results,
     SuiteInfo,
     Threshold,
+    Worst,
+    WorstSample,
 )
 
 HALF = 0.04  # half the width of every interval of an accuracy
@@ -122,6 +124,21 @@ def results(empty: Results) -> Results:
     return replace(made, conditions=[*made.conditions, skipped], comparisons=[comparison])
 
 
+def worst(row: int, **changes) -> WorstSample:
+    made = WorstSample(
+        row, f"digits/{row}.png", 3, 3, 0.9996, 0.75, "occlusion.random.painted/0.6", 8, f"pictures/worst-{row}.png"
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def failing(results: Results) -> Results:
+    """The same with three samples that break and one that is wrong at once; the last of the former has no picture."""
+    broken = [worst(4), worst(17, share=0.5, first="brightness.gain/2"), worst(40, share=0.25, first="gone/1", picture=None)]
+    confident = [worst(9, prediction=7, confidence=1.0, first=None, mistaken_for=None)]
+    return replace(results, worst=Worst(broken, confident))
+
+
 @pytest.fixture
 def run(results: Results, tmp_path: Path) -> Path:
     """The folder of a run, with a picture for every condition that names one."""
@@ -134,6 +151,9 @@ def save(results: Results, folder: Path) -> Path:
     for index, made in enumerate(results.conditions):
         if made.picture is not None:
             Image.new("RGB", (404, 64), (20 * index % 256, 80, 120)).save(folder / made.picture)
+    for sample in [] if results.worst is None else [*results.worst.broken, *results.worst.confident]:
+        if sample.picture is not None:
+            Image.new("RGB", (64, 64), (sample.row, 0, 0)).save(folder / sample.picture)
     return folder
 
 

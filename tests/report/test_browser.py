@@ -75,10 +75,11 @@ WIDTHS = """
 """
 
 
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scripts", [True, False])
-def test_nothing_is_wider_than_the_screen(run, width, scripts):
-    out = browse(run, WIDTHS, width=width, scripts=scripts)
+def test_nothing_is_wider_than_the_screen(failing, builders, tmp_path, width, scripts):
+    _, save = builders
+    out = browse(save(failing, tmp_path), WIDTHS, width=width, scripts=scripts)
     assert out["inside"] <= width
     assert out["whole"] <= out["inside"]
     assert out["outside"] == []
@@ -175,3 +176,61 @@ def test_everything_can_be_seen_without_scripts(run, results):
     )
     pictures = sum(len(curve.severities) - 1 for curve in results.curves)
     assert out == {"ready": None, "pictures": pictures, "curves": 4, "controls": 0, "rings": 0}
+
+
+def test_a_link_opens_the_chapter_that_it_leads_to(failing, builders, tmp_path, monkeypatch):
+    """Closed at first, as with many curves; the table of contents and the answers lead into it, and paper shows everything."""
+    monkeypatch.setattr("vitkit.report.page._OPEN", 1)
+    _, save = builders
+    out = browse(
+        save(failing, tmp_path),
+        """
+  const seen = () => look(".curve").filter(visible).map((curve) => curve.id);
+  const chapters = look("details.chapter");
+  out.closed = seen();
+  out.missing = look("nav a").filter((link) => !page.getElementById(link.hash.slice(1))).length;
+  out.links = look("nav a").filter(visible).map((link) => link.textContent);
+  const follow = (hash) => {
+    frame.contentWindow.history.replaceState(null, "", hash);
+    frame.contentWindow.dispatchEvent(new HashChangeEvent("hashchange"));
+  };
+  follow("#curve-2");
+  out.followed = seen();
+  out.shown = Math.abs(page.getElementById("curve-2").getBoundingClientRect().top) < 900;
+  chapters.forEach((chapter) => { chapter.open = false; });
+  const bars = chapters.map((chapter) => chapter.querySelector("summary"));
+  out.focusable = bars.every((bar) => { bar.focus(); return page.activeElement === bar; });
+  frame.contentWindow.dispatchEvent(new Event("beforeprint"));
+  out.printed = seen();
+  out.failures = look(".samples li").filter(visible).length;
+  out.pictures = look(".samples img").filter((image) => visible(image) && image.naturalWidth > 0).length;
+""",
+    )
+    assert out["closed"] == []
+    assert out["missing"] == 0
+    assert out["links"][:4] == [
+        "When it falls below 80\N{NO-BREAK SPACE}%",
+        "Where it fails",
+        "Occlusion: 2 curves",
+        "Brightness: 1 curve",
+    ]
+    assert (out["followed"], out["shown"]) == (["curve-2"], True)
+    assert out["focusable"]
+    assert out["printed"] == ["curve-0", "curve-1", "curve-2"]
+    assert (out["failures"], out["pictures"]) == (4, 3)
+
+
+def test_headings_are_sorted_by_from_the_keyboard(run):
+    out = browse(
+        run,
+        """
+  const table = look("table.sortable").at(-1);
+  const buttons = [...table.tHead.querySelectorAll("th > button")];
+  out.all = buttons.length === table.tHead.rows[0].cells.length;
+  out.reached = buttons.every((button) => { button.focus(); return page.activeElement === button && button.tabIndex === 0; });
+  const region = table.parentElement;
+  region.focus();
+  out.scrolled = page.activeElement === region && region.getAttribute("role") === "region";
+""",
+    )
+    assert out == {"all": True, "reached": True, "scrolled": True}

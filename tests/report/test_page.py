@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.report.reader import Page
 from vitkit.errors import DataError, UsageError
-from vitkit.evaluation.results import Interval
+from vitkit.evaluation.results import Interval, Worst, WorstSample
 from vitkit.report import write_report
 
 HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&amp;{{ 7*7 }}{% raw %}</title></style>-->$x_1$"""
@@ -122,6 +122,51 @@ def test_shows_what_the_model_saw_at_every_severity(run, results):
     }
 
 
+def test_shows_the_samples_on_which_the_model_fails(failing, builders, tmp_path):
+    _, save = builders
+    text, page = page_of(save(failing, tmp_path))
+    assert page.faults == []
+    body = words(text)
+    for needed in (
+        "3 taken for 8 99.9 % certain when untouched. "
+        "First wrong under Random patches painted, where 60 % of the area is hidden. Wrong at 75 % of severities. digits/4.png",
+        "First wrong under Gain, where intensity is multiplied by 2. Wrong at 50 % of severities. digits/17.png",
+        "No picture was kept. 3 taken for 8 99.9 % certain when untouched. First wrong under gone/1. "
+        "Wrong at 25 % of severities.",
+        "3 taken for 7 100 % certain. Wrong at 75 % of severities, too. digits/9.png",
+    ):
+        assert needed in body, needed
+    alternatives = [image.attributes["alt"] for image in page.all("img")]
+    assert [text for text in alternatives if text.startswith("Sample")] == [
+        f"Sample digits/{row}.png, untouched." for row in (4, 17, 9)
+    ]
+
+
+def test_all_pictures_together_fit_into_one_page(empty, builders, tmp_path, monkeypatch):
+    """Of noise, which compresses worst: each gets its share of what a page may hold."""
+    monkeypatch.setattr("vitkit.report.pictures._BUDGET", 150_000)
+    line, save = builders
+    folder = save(line(empty, "occlusion", "painted", {float(s): 0.9 for s in range(1, 11)}), tmp_path / "run")
+    noise = Image.effect_noise((788, 128), 60).convert("RGB")
+    for path in (folder / "pictures").iterdir():
+        noise.save(path)
+    _, page = page_of(folder)
+    sizes = [len(image.attributes["src"]) for image in page.all("img")]
+    assert len(sizes) == 10
+    assert sum(sizes) <= 150_000 * 4 / 3 + 10 * 100  # as text
+
+
+def test_many_curves_stand_in_closed_chapters(failing, builders, tmp_path, monkeypatch):
+    _, save = builders
+    folder = save(failing, tmp_path)
+    for most, opened in ((3, True), (2, False)):
+        monkeypatch.setattr("vitkit.report.page._OPEN", most)
+        _, page = page_of(folder)
+        chapters = page.all("details")[:-1]  # the last is the suite's config
+        assert [" ".join(chapter.text.split()[:3]) for chapter in chapters] == ["Occlusion 2 curves", "Brightness 1 curve"]
+        assert {"open" in chapter.attributes for chapter in chapters} == {opened}
+
+
 def test_names_are_never_markup(results, builders, tmp_path):
     line, save = builders
     hostile = line(results, "brightness", "own", {0.5: 0.3}, Interval(0.2, 0.1, 0.3), unit=HOSTILE, title=HOSTILE)
@@ -137,6 +182,7 @@ def test_names_are_never_markup(results, builders, tmp_path):
         data=replace(hostile.data, name=HOSTILE, split=HOSTILE, classes=[HOSTILE]),
         suite=replace(hostile.suite, name=HOSTILE, config={HOSTILE: HOSTILE}),
         comparisons=[replace(hostile.comparisons[0], name=HOSTILE)],
+        worst=Worst([WorstSample(0, HOSTILE, 0, 0, 0.5, 0.5, HOSTILE, 0, None)], []),
         conditions=[replace(c, skipped=HOSTILE) if c.skipped else c for c in hostile.conditions],
     )
     folder = save(hostile, tmp_path / "hostile")

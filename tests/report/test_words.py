@@ -114,11 +114,23 @@ def test_skipped_conditions_give_their_reason(results):
     assert "Gamma: Not measured: the model takes no gamma" in said(results)
 
 
-def test_volumes_are_not_called_images(empty, builders):
+def test_volumes_are_not_called_images_and_have_no_area(empty, builders):
     line, _ = builders
-    made = line(replace(empty, preprocess={"size": [8, 8, 8]}), "occlusion", "painted", {0.5: 0.9})
+    made = line(replace(empty, preprocess={"size": [8, 8, 8]}), "occlusion", "painted", {0.5: 0.7}, areas={0.5: 0.5})
+    assert "50 % of the volume is hidden; its lowest is 70.0 %" in said(made)[0]
     assert "360 volumes" in said(made)[0]
-    assert "360 images" in said(replace(made, preprocess=None))[0]
+    assert "untouched volumes" in clean_sentence(made)
+    # Without a preprocess the grid of what was hidden tells.
+    bare = replace(made, preprocess=None)
+    assert "360 images" in said(bare)[0]
+    grids = [replace(condition, params=condition.params | {"grid": [4, 4, 4]}) for condition in bare.conditions]
+    assert "360 volumes" in said(replace(bare, conditions=grids))[0]
+
+
+def test_a_severity_of_a_corruption_is_said_once(empty, builders):
+    line, _ = builders
+    made = line(empty, "corruptions", "fog", {1.0: 0.9, 5.0: 0.7}, Interval(3.0, 2.0, 4.0), unit="severity")
+    assert said(made) == ["Fog: Accuracy falls below 80 % when the severity is 3 (95 % interval 2 to 4; 360 images)."]
 
 
 @pytest.mark.parametrize(

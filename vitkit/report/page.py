@@ -12,12 +12,13 @@ from vitkit.evaluation.results import Comparison, Interval, Results
 from vitkit.report.cells import Cell
 from vitkit.report.drift import drift_section
 from vitkit.report.figures import add_rings, describe, draw_comparison, draw_curve
-from vitkit.report.pictures import Picture, embed
+from vitkit.report.pictures import Picture, embed, share
 from vitkit.report.scale import SPACE, minus, scale_of
 from vitkit.report.svg import inline_svg
 from vitkit.report.terminal import cell
-from vitkit.report.track import Track, tracks
+from vitkit.report.track import Track, of_volumes, tracks
 from vitkit.report.words import answers, clean_sentence, meaning, percent, points, samples, within
+from vitkit.report.worst import failures
 
 # Heading, factor and digits of the metrics that are known; others are shown as they are.
 _METRICS = {
@@ -31,6 +32,9 @@ _METRICS = {
     "accuracy_at_80": ("Accuracy of the surest 80 % (%)", 100.0, 1),
     "accuracy_at_50": ("Accuracy of the surest 50 % (%)", 100.0, 1),
 }
+
+
+_OPEN = 12  # curves up to which all of them are open when the page is
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,12 @@ def render(results: Results, folder: Path) -> str:
     replies = answers(results, found)
     thresholds = sorted({track.curve.threshold.accuracy for track in found})
     suites = list(dict.fromkeys(reply.suite for reply in replies))
+    worst = [] if results.worst is None else [*results.worst.broken, *results.worst.confident]
+    most = share(len(worst) + sum(len(track.conditions) for track in found))
+    sections = [_section(results, folder, found, index, replies[index].sentences, most) for index in range(len(found))]
+    compared = [_comparison(index, comparison, found) for index, comparison in enumerate(results.comparisons)]
+    names = list(dict.fromkeys(item["name"] for item in compared))
+    chapters = [(suite, [section for section in sections if section.suite == suite]) for suite in suites]
     return (
         environment()
         .get_template("page.html")
@@ -85,8 +95,11 @@ def render(results: Results, folder: Path) -> str:
             groups=[(suite.capitalize(), [reply for reply in replies if reply.suite == suite]) for suite in suites],
             data=f"{results.data.name} {results.data.split}".strip(),
             samples=samples(results),
-            sections=[_section(results, folder, found, index, replies[index].sentences) for index in range(len(found))],
-            comparisons=[_comparison(index, comparison, found) for index, comparison in enumerate(results.comparisons)],
+            noun=_noun(results),
+            failures=failures(results, found, folder, most),
+            chapters=[(suite.capitalize(), own) for suite, own in chapters if own],
+            open=len(found) <= _OPEN,
+            comparisons=[(name, [item for item in compared if item["name"] == name]) for name in names],
             drift=drift_section(results),
             curves=curve_table(found),
             conditions=condition_table(results),
@@ -110,7 +123,7 @@ def chance(results: Results) -> float | None:
     return 1 / results.model.num_classes if results.model.num_classes > 1 else None
 
 
-def _section(results: Results, folder: Path, found: list[Track], index: int, sentences: list[Any]) -> Section:
+def _section(results: Results, folder: Path, found: list[Track], index: int, sentences: list[Any], most: int) -> Section:
     track = found[index]
     figure = draw_curve(track, chance(results))
     add_rings(figure, track)
@@ -119,9 +132,8 @@ def _section(results: Results, folder: Path, found: list[Track], index: int, sen
     clipped = max(track.conditions, key=lambda condition: condition.clipped)
     if clipped.clipped:
         where = track.scale.number(track.positions[track.conditions.index(clipped)])
-        notes.append(
-            f"Up to {clipped.clipped * 100:.1f}{SPACE}% of the images' values are cut to the range from 0 to 1 (at {where})."
-        )
+        cut = f"Up to {clipped.clipped * 100:.1f}{SPACE}% of the {_noun(results)}' values are cut"
+        notes.append(f"{cut} to the range from 0 to 1 (at {where}).")
     return Section(
         id=f"curve-{index}",
         title=track.title,
@@ -129,13 +141,17 @@ def _section(results: Results, folder: Path, found: list[Track], index: int, sen
         sentences=sentences,
         figure=inline_svg(figure, f"figure-{index}", f"{track.title}: accuracy over severity", describe(track)),
         steps=[
-            Step(_severity(track, i), percent(track.accuracies[i]), embed(folder, condition.picture))
+            Step(_severity(track, i), percent(track.accuracies[i]), embed(folder, condition.picture, most))
             for i, condition in enumerate(track.conditions)
         ],
         start=min(below, key=lambda i: abs(i - track.identity)) if below else track.identity,
         identity=track.identity,
         notes=notes,
     )
+
+
+def _noun(results: Results) -> str:
+    return "volumes" if of_volumes(results) else "images"
 
 
 def _severity(track: Track, index: int) -> str:
@@ -152,13 +168,17 @@ def _comparison(index: int, comparison: Comparison, found: list[Track]) -> dict[
     places = [tracked[0].place(p.severity) if tracked else p.severity for p in comparison.points]
     description = f"Above, the accuracy of {first} and {second} over severity; below, their difference with its interval."
     title = f"{comparison.name}: {first} minus {second}"
+    # Two sides of one family are called by it, with what they have in common as the reader knows it.
+    family = tracked[0].title.rpartition(f" {first.rpartition('.')[2]}")[0] if tracked else ""
     return {
+        "index": index,
+        "family": family or f"{first} minus {second}",
         "name": comparison.name,
         "suite": comparison.suite,
         "minuend": first,
         "subtrahend": second,
         "meaning": meaning(comparison),
-        "figure": inline_svg(draw_comparison(comparison, *tracked), f"comparison-{index}", title, description) if tracked else "",
+        "figure": inline_svg(draw_comparison(comparison, *tracked), f"versus-{index}", title, description) if tracked else "",
         "axis": scale.axis,
         "rows": [
             [
@@ -201,7 +221,8 @@ def _metrics(results: Results) -> list[str]:
 
 def condition_table(results: Results) -> tuple[list[str], list[list[Cell]]]:
     """Headings and rows of the table of conditions."""
-    headings = ["Condition", "Severity", "Area hidden (%)", "Values cut (%)", "Samples"]
+    hidden = "Volume hidden (%)" if of_volumes(results) else "Area hidden (%)"
+    headings = ["Condition", "Severity", hidden, "Values cut (%)", "Samples"]
     headings += [_METRICS.get(name, (name, 1.0, 3))[0] for name in _metrics(results)]
     return headings, _condition_rows(results)
 
@@ -218,12 +239,13 @@ def _corruption_error(results: Results) -> str:
 
 def _condition_rows(results: Results) -> list[list[Cell]]:
     rows = []
+    units = {"share of area": "share of volume"} if of_volumes(results) else {}
     for condition in sorted((c for c in results.conditions if c.skipped is None), key=lambda c: c.order):
         area = condition.params.get("area")
         rows.append(
             [
                 Cell(condition.title, condition.id.partition("/")[0]),
-                Cell(minus(f"{condition.severity:g}"), condition.unit, condition.severity),
+                Cell(minus(f"{condition.severity:g}"), units.get(condition.unit, condition.unit), condition.severity),
                 Cell(f"{area * 100:.1f}", value=area) if isinstance(area, (int, float)) else Cell("–"),
                 Cell(f"{condition.clipped * 100:.1f}", value=condition.clipped),
                 Cell(f"{condition.n:,}", value=condition.n),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-_BYTES = 100_000  # above this a picture is made smaller, so that a page of fifty can be read on a phone
-_WIDTH = 960  # six samples of 160 pixels
+MOST = 100_000  # bytes of one picture; above it is made smaller
+_BUDGET = 6_000_000  # bytes of all pictures of a page, a third more once they are text, so that a phone can load it
+_STEPS = ((960, 85), (780, 75), (640, 65), (480, 55), (360, 45))  # widths in pixels and qualities that are tried; six samples
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,15 @@ class Picture:
     height: int
 
 
-def embed(folder: Path, name: str | None) -> Picture | None:
-    """The picture of this name in a run's folder; None if there is none, if it is broken, or if it lies outside the folder."""
+def share(count: int) -> int:
+    """Bytes that each of so many pictures may take on one page."""
+    return min(MOST, _BUDGET // max(count, 1))
+
+
+def embed(folder: Path, name: str | None, most: int = MOST) -> Picture | None:
+    """The picture of this name in a run's folder, as WebP where it takes more bytes than ``most``, made smaller until it does not
+    or is as small as can be read; None if there is none, if it is broken, or if it lies outside the folder.
+    """
     path = folder / (name or ".")
     if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return None
@@ -29,17 +37,19 @@ def embed(folder: Path, name: str | None) -> Picture | None:
         content = path.read_bytes()
         with Image.open(BytesIO(content), formats=["PNG"]) as opened:
             opened.load()
-            image: Image.Image = opened
-            if len(content) <= _BYTES:
-                return Picture(_uri("png", content), image.width, image.height)
-            image = image.convert("RGB")
-            if image.width > _WIDTH:
-                image = image.resize((_WIDTH, max(1, image.height * _WIDTH // image.width)), Image.Resampling.LANCZOS)
-            smaller = BytesIO()
-            image.save(smaller, "WEBP", quality=85)
-            return Picture(_uri("webp", smaller.getvalue()), image.width, image.height)
+            if len(content) <= most:
+                return Picture(_uri("png", content), opened.width, opened.height)
+            image: Image.Image = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+    for width, quality in _STEPS:
+        if image.width > width:
+            image = image.resize((width, max(1, image.height * width // image.width)), Image.Resampling.LANCZOS)
+        smaller = BytesIO()
+        image.save(smaller, "WEBP", quality=quality)
+        if smaller.tell() <= most:
+            break
+    return Picture(_uri("webp", smaller.getvalue()), image.width, image.height)
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -57,7 +57,10 @@ class Scale:
 
 AREA = Scale("Area hidden (%)", after=" of the area is hidden", percent=True)
 
+VOLUME = Scale("Volume hidden (%)", after=" of the volume is hidden", percent=True)
+
 _SCALES = {
+    "severity": Scale("Severity", "the severity is "),
     "share of area": AREA,
     "share of patches": Scale("Patches hidden (%)", after=" of the patches are hidden", percent=True),
     "patches along each axis": Scale("Patches along each axis", "the image is shuffled in ", " patches along each axis"),

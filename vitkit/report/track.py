@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vitkit.evaluation.results import ConditionResult, Curve, Interval, Results
-from vitkit.report.scale import AREA, Scale, scale_of
+from vitkit.report.scale import AREA, VOLUME, Scale, scale_of
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,19 @@ class Track:
         return None if severity is None else self.place(severity)
 
 
+def of_volumes(results: Results) -> bool:
+    """Whether the samples are volumes, as the model's size or a grid of what was hidden says."""
+    shapes = [(results.preprocess or {}).get("size"), *(condition.params.get("grid") for condition in results.conditions)]
+    return any(isinstance(shape, list) and len(shape) == 3 for shape in shapes)
+
+
 def tracks(results: Results) -> list[Track]:
     """Every curve that has an accuracy at every severity.
 
-    Occlusion is shown by the area that was hidden in fact, where that is known: a grid of 16 patches has no 30 %.
+    Occlusion is shown by the area or volume that was hidden in fact, where that is known: a grid of 16 patches has no 30 %.
     """
     found = []
+    hidden = VOLUME if of_volumes(results) else AREA
     titles = [curve.title for curve in results.curves]
     for curve in results.curves:
         title = curve.title if titles.count(curve.title) == 1 else f"{curve.title} ({curve.condition})"
@@ -123,9 +130,10 @@ def tracks(results: Results) -> list[Track]:
         ]
         positions = [float(area) for area in areas if isinstance(area, (int, float))]
         if len(positions) == len(curve.severities):
-            found.append(Track(title, curve, AREA, conditions, positions))
+            found.append(Track(title, curve, hidden, conditions, positions))
         else:
-            found.append(Track(title, curve, scale_of(curve.unit), conditions, curve.severities))
+            scale = hidden if scale_of(curve.unit) == AREA else scale_of(curve.unit)
+            found.append(Track(title, curve, scale, conditions, curve.severities))
     return found
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vitkit.evaluation.results import Comparison, Interval, Results
 from vitkit.report.scale import SPACE, Scale, minus
-from vitkit.report.track import Crossing, Track
+from vitkit.report.track import Crossing, Track, of_volumes
 
 LEVEL = f"95{SPACE}%"
 
@@ -44,8 +44,7 @@ def answers(results: Results, found: list[Track]) -> list[Answer]:
 
 def samples(results: Results) -> str:
     """How many images or volumes there were."""
-    size = (results.preprocess or {}).get("size")
-    noun = "volume" if isinstance(size, list) and len(size) == 3 else "image"
+    noun = "volume" if of_volumes(results) else "image"
     return f"{results.data.n:,}{SPACE}{noun}{'' if results.data.n == 1 else 's'}"
 
 
@@ -66,7 +65,8 @@ def percent(value: Interval, *remarks: str) -> str:
 def clean_sentence(results: Results) -> str:
     """How accurate the model is on the untouched images; empty where that was not measured."""
     clean = next((c for c in results.conditions if c.suite == "clean" and "accuracy" in c.metrics), None)
-    return "" if clean is None else f"On the untouched images accuracy is {percent(clean.metrics['accuracy'])}."
+    noun = "volumes" if of_volumes(results) else "images"
+    return "" if clean is None else f"On the untouched {noun} accuracy is {percent(clean.metrics['accuracy'])}."
 
 
 def meaning(comparison: Comparison) -> str:

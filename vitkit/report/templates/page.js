@@ -56,5 +56,14 @@
       });
     });
   }
+  // A closed chapter is opened by a link into it, and for paper.
+  const open = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let place = target; place; place = place.parentElement) if (place.tagName === "DETAILS") place.open = true;
+    if (target) target.scrollIntoView();
+  };
+  window.addEventListener("hashchange", open);
+  if (location.hash) open();
+  window.addEventListener("beforeprint", () => document.querySelectorAll("details.chapter").forEach((chapter) => { chapter.open = true; }));
   root.dataset.ready = "true";
 })();
