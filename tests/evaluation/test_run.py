@@ -106,7 +106,7 @@ class StopsAfter:
             raise StoppedError
 
 
-@pytest.mark.parametrize("calls", [1, 4, 10, 17])
+@pytest.mark.parametrize("calls", [1, 6, 12, 19])
 def test_a_run_that_was_stopped_goes_on_and_ends_the_same(model, loader, unbroken, tmp_path, calls):
     out = tmp_path / "broken"
     reference = evaluate(model, loader, suite(), tmp_path / "reference", chunk=25)
@@ -115,7 +115,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(model, loader, unbroke
         evaluate(model, loader, suite(), out, chunk=25)
     hook.remove()
     assert model.training, "the model's mode was not restored"
-    finished = calls // 2  # two chunks a condition
+    finished = max(0, calls - 4) // 2  # four calls are the guards', and two chunks a condition
     assert len(list(out.glob("parts/*"))) == finished
     assert not (out / "samples.parquet").exists()
     seen = []
@@ -129,7 +129,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(model, loader, unbroke
 
 def test_a_cut_off_part_is_computed_again(model, loader, unbroken, tmp_path):
     out = tmp_path / "broken"
-    hook = model.register_forward_pre_hook(StopsAfter(model, 3))
+    hook = model.register_forward_pre_hook(StopsAfter(model, 5))
     with pytest.raises(StoppedError):
         evaluate(model, loader, suite(), out)
     hook.remove()
@@ -307,12 +307,12 @@ def test_the_model_is_evaluated_in_evaluation_mode_and_gets_its_modes_back(loade
             self.frozen, self.live = torch.nn.Dropout().eval(), torch.nn.Dropout()
 
         def forward(self, images):
-            seen.append((self.training, self.frozen.training, self.live.training, torch.is_inference_mode_enabled()))
+            seen.append((self.training, self.frozen.training, self.live.training, torch.is_grad_enabled()))
             return images.flatten(1)[:, :3]
 
     watcher = Watcher()
     evaluate(watcher, loader, Suite("one", [Gain([0.5])]))
-    assert set(seen) == {(False, False, False, True)}
+    assert set(seen) == {(False, False, False, False)}
     assert (watcher.training, watcher.frozen.training, watcher.live.training) == (True, False, True)
 
 

@@ -1,6 +1,7 @@
 """``vitkit evaluate``: a robustness suite over any model, and a page about it."""
 
 import argparse
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ examples:
   vitkit evaluate timm:vit_small_patch16_224 --weights my.safetensors --data configs/data/folder.yaml --data.root pictures
   vitkit evaluate torchvision:resnet50.IMAGENET1K_V1 --pretrained --data ImageFolder --data.root imagenet --limit 5000
   vitkit evaluate runs/digits/best.ckpt --fail-under clean.accuracy=0.9 occlusion.random.painted.auc=0.6
+  torchrun --nproc-per-node 4 --no-python vitkit evaluate runs/digits/best.ckpt --suite full --out runs/digits/full
 
 exit codes: 0 success, 1 failure, 2 usage, 3 a threshold of --fail-under missed
 """
@@ -72,7 +74,12 @@ def main(argv: list[str]) -> int:
             data_info=DataInfo(name=data.name, split=arguments.split, classes=list(data.classes)),
             command=shlex.join(["vitkit", "evaluate", *argv]),
             warnings=warnings,
+            guard=not arguments.force,
         )
+    for warning in results.warnings if arguments.force else []:
+        remark(f"warning: {warning}")
+    if _rank() > 0:  # one process of several tells
+        return 0
     page = write_report(out)
     show(results, page)
     missed = [line for requirement in requirements if (line := requirement.missed(results)) is not None]
@@ -108,6 +115,11 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--seed", metavar="N", type=int, default=0, help="of the random choices and of the intervals; 0 if not given"
     )
     run.add_argument(
+        "--force",
+        action="store_true",
+        help="go on where a guard finds the model or the data wrong; the results say what it found",
+    )
+    run.add_argument(
         "--fail-under",
         metavar="METRIC=VALUE",
         nargs="+",
@@ -138,7 +150,15 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 def _device(choice: str, available: bool) -> str:
     if choice == "cuda" and not available:
         raise UsageError("--device cuda without such a device", "a GPU that torch can use", "Use --device cpu.")
-    return choice if choice != "auto" else "cuda" if available else "cpu"
+    chosen = choice if choice != "auto" else "cuda" if available else "cpu"
+    local = os.environ.get("LOCAL_RANK", "")  # of several processes each takes a GPU of its own
+    return f"cuda:{local}" if chosen == "cuda" and local.isdecimal() else chosen
+
+
+def _rank() -> int:
+    """Which of the processes that were started together this is."""
+    told = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    return int(told) if told.isdecimal() else 0
 
 
 def _label(model: str) -> str:

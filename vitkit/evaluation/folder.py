@@ -1,9 +1,13 @@
 """The folder of a run: what it is a run of, a part for each finished condition, and all samples in the end."""
 
+import errno
 import json
+import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from vitkit.errors import DataError, UsageError
+from vitkit.evaluation.checksum import AlteredError, Checksum, of_entry
 from vitkit.files import replacing
 
 KEPT_LOGITS = 100  # classes up to which logits are stored
@@ -38,49 +43,83 @@ SCHEMA = pa.schema(
 _OPTIONS = {"compression": "zstd", "version": "2.6"}
 _ROWS = 2**11  # rows held before they are written
 _META = b"vitkit"
+_STORED = ("checksums", "key", "warnings")  # of an entry: how it is stored, and not what it says
 _OURS = ("results.json", "results.csv", "samples.parquet", "profiles.json", "parts/*.parquet")
+_TEMPORARY = (*(f".{name}.*.tmp" for name in ("run.json", *_OURS[:-1])), "parts/.*.tmp", "pictures/.*.tmp", ".*.claim")
+_ABANDONED = 600.0  # seconds after which nobody is still writing
+_DAMAGED = (AlteredError, pa.ArrowException, KeyError, IndexError, TypeError, ValueError, OSError)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RunFolder:
     """A folder that holds one run, whose key says which.
 
+    Every part carries the key that it was computed for, and a checksum of its content: what was cut off, edited or copied from
+    another run is not taken for this run's.
+
     Args:
         path: The folder; it may hold other things, such as the checkpoint.
         key: What makes it this run: every field has to be equal for it to go on.
         info: What else is to be remembered of it; that of the beginning is kept when a run goes on.
+        parts: For each condition's id what it is: its class and arguments.
+        shared: Whether other processes may be at work in the folder right now.
 
     Raises:
         UsageError: The folder holds another run, or results without one. Nothing is touched then.
     """
 
-    def __init__(self, path: Path, key: dict[str, Any], info: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, key: dict[str, Any], info: dict[str, Any], parts: Mapping[str, Any], shared: bool = False
+    ) -> None:
         self.path, self._parts = path, path / "parts"
         remedy = "Choose another --out, or remove the results that are there."
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file", "a folder", "Choose another --out.")
+        self._key = json.loads(json.dumps(key))
+        self._keys = {identifier: _part_key(key, identifier, what) for identifier, what in parts.items()}
+        self._intact: set[str] = set()
         if (path / "run.json").exists():
-            _check_same(path / "run.json", read_run(path)["key"], json.loads(json.dumps(key)), remedy)
+            self._check_same(remedy)
         elif found := [pattern for pattern in _OURS if any(path.glob(pattern))]:
             raise UsageError(f"{path} holds {', '.join(found)} of something else", "a folder without results", remedy)
         self._run = json.dumps({"key": key, "info": info}, indent=1) + "\n"
-        for leftover in [*path.glob(".samples.parquet.*.tmp"), *self._parts.glob(".*.tmp")]:
-            leftover.unlink()
+        for leftover in [found for pattern in _TEMPORARY for found in path.glob(pattern)]:
+            # What another process writes is young; a single process has nobody beside it.
+            with suppress(FileNotFoundError):
+                if not shared or time.time() - leftover.stat().st_mtime > _ABANDONED:
+                    leftover.unlink()
 
     @property
     def finished(self) -> bool:
         """Whether the samples of all conditions are merged."""
         return (self.path / "samples.parquet").exists()
 
-    def has(self, identifier: str) -> bool:
-        """Whether the part of a condition is there and can be read; one that cannot is removed."""
-        part = self._part(identifier)
+    def check_finished(self) -> None:
+        """Remove merged samples that are not what was written, so that they are computed again."""
         try:
-            pq.read_metadata(part)
-        except FileNotFoundError:
+            for _ in read_samples(self.path, SCHEMA.names):
+                pass
+        except DataError:
+            (self.path / "samples.parquet").unlink(missing_ok=True)
+
+    def has(self, identifier: str) -> bool:
+        """Whether the part of a condition is there as it was written for this run; one that is not is removed."""
+        part = self._part(identifier)
+        if identifier in self._intact or not part.exists():
+            return identifier in self._intact
+        try:
+            with pq.ParquetFile(part) as file:
+                [entry] = json.loads(file.metadata.metadata[_META])
+                if entry["key"] != self._keys[identifier]:
+                    raise AlteredError("of another run")
+                for _ in _tables(file, [entry], SCHEMA.names):
+                    pass
+        except FileNotFoundError:  # merged by another process just now
             return False
-        except (pa.ArrowException, OSError):
-            part.unlink()
+        except _DAMAGED:
+            part.unlink(missing_ok=True)
             return False
+        self._intact.add(identifier)
         return True
 
     @contextmanager
@@ -88,32 +127,35 @@ class RunFolder:
         """A writer for the samples of a condition, whose part is there as a whole once the block is left, or not at all.
 
         With the first part the run is there: what fails before leaves no trace that stands in the way of trying again.
+
+        Raises:
+            UsageError: Another process made the folder that of another run meanwhile.
         """
         try:
             with replacing(self._part(identifier)) as temporary, pq.ParquetWriter(temporary, SCHEMA, **_OPTIONS) as file:
-                writer = PartWriter(file)
+                writer = PartWriter(file, self._keys[identifier])
                 yield writer
                 writer.finish()
-                if not (self.path / "run.json").exists():
-                    with replacing(self.path / "run.json") as run:
-                        run.write_text(self._run, encoding="utf-8")
+                self._begin()
         except BaseException:
             for folder in (self._parts, self.path):
                 with suppress(OSError):  # not empty
                     folder.rmdir()
             raise
+        self._intact.add(identifier)
 
-    def merge(self, identifiers: list[str]) -> None:
+    def merge(self, identifiers: Sequence[str]) -> None:
         """Join the parts into ``samples.parquet``, a row group at a time, and remove them."""
         with replacing(self.path / "samples.parquet") as temporary:
-            parts = [pq.ParquetFile(self._part(identifier)) for identifier in identifiers]
-            entries = [json.loads(part.metadata.metadata[_META]) for part in parts]
+            entries = []
             with pq.ParquetWriter(temporary, SCHEMA, **_OPTIONS) as file:
-                for part in parts:
-                    for group in range(part.num_row_groups):
-                        file.write_table(part.read_row_group(group))
-                    part.close()
+                for identifier in identifiers:  # one open at a time, however many there are
+                    with pq.ParquetFile(self._part(identifier)) as part:
+                        entries += json.loads(part.metadata.metadata[_META])
+                        for group in range(part.num_row_groups):
+                            file.write_table(part.read_row_group(group))
                 file.add_key_value_metadata({_META: json.dumps(entries)})
+            self._warn([warning for entry in entries for warning in entry.get("warnings", ())])
         self.clean()
 
     def clean(self) -> None:
@@ -123,13 +165,66 @@ class RunFolder:
     def _part(self, identifier: str) -> Path:
         return self._parts / f"{slug(identifier)}.parquet"
 
+    def _begin(self) -> None:
+        """Make the folder this run's, unless it is already."""
+        run = self.path / "run.json"
+        if not run.exists():
+            with replacing(run) as temporary:
+                temporary.write_text(self._run, encoding="utf-8")
+        else:
+            self._check_same(
+                "Every process of a run needs the same model and all of the data, without a sampler that deals it out; for "
+                "another run, choose another --out."
+            )
+
+    def _check_same(self, remedy: str) -> None:
+        found = read_run(self.path)["key"]
+        for field, wanted in self._key.items():
+            if found.get(field) != wanted:
+                told = f"{self.path / 'run.json'} is of another run: its {field} is {found.get(field)!r:.100}"
+                raise UsageError(told, f"{wanted!r:.100}", remedy)
+
+    def _warn(self, warnings: list[str]) -> None:
+        """Remember what was found out while it ran, once."""
+        tree = read_run(self.path)
+        if new := [warning for warning in warnings if warning not in tree["info"]["warnings"]]:
+            tree["info"]["warnings"] += new
+            with replacing(self.path / "run.json") as temporary:
+                temporary.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def room(path: Path) -> Iterator[None]:
+    """Say it in one line where the disk is full.
+
+    Raises:
+        DataError: It is, or a quota or a limit of a file's size was reached.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DataError(
+            f"no room on the disk of {path} ({os.strerror(error.errno or 0)})",
+            "room for the samples, some 100 bytes for each of them under each condition, and its logits",
+            "Free some; the same command goes on where it stopped.",
+        ) from error
+
+
+def _part_key(key: Mapping[str, Any], identifier: str, what: Any) -> str:
+    """What a part depends on: all that its run does, but of the suite only the condition."""
+    told = {field: value for field, value in key.items() if field != "suite"} | {"id": identifier, "condition": what}
+    return f"sha256:{sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()}"
+
 
 class PartWriter:
     """Collects the samples of one condition; ``entry`` describes it, and may be set until the block is left."""
 
-    def __init__(self, file: pq.ParquetWriter) -> None:
+    def __init__(self, file: pq.ParquetWriter, key: str = "") -> None:
         self.entry: dict[str, Any] = {}
-        self._file, self._waiting = file, 0
+        self._file, self._key, self._waiting = file, key, 0
+        self._checksum = Checksum()
         self._tables: list[pa.Table] = []
 
     def write(
@@ -172,13 +267,16 @@ class PartWriter:
             self._flush()
 
     def finish(self) -> None:
-        """Write what is left, and the entry."""
+        """Write what is left, and the entry with the checksums."""
         self._flush()
-        self._file.add_key_value_metadata({_META: json.dumps(self.entry)})
+        checksums = self._checksum.hexdigests() | {"entry": of_entry(self.entry)}
+        self._file.add_key_value_metadata({_META: json.dumps([self.entry | {"checksums": checksums, "key": self._key}])})
 
     def _flush(self) -> None:
         if self._tables:
-            self._file.write_table(pa.concat_tables(self._tables).combine_chunks())
+            table = pa.concat_tables(self._tables).combine_chunks()
+            self._checksum.update(table)
+            self._file.write_table(table)
         self._tables, self._waiting = [], 0
 
 
@@ -211,33 +309,38 @@ def read_samples(path: Path, columns: list[str]) -> Iterator[tuple[dict[str, Any
 
     Raises:
         UsageError: The run is not finished.
-        DataError: The file was cut off, or is not one of vitkit's.
+        DataError: The file was cut off or edited, or is not one of vitkit's.
     """
     file = path / "samples.parquet"
+    remedy = "Run the same evaluation again; it "
     if not file.exists():
-        raise UsageError(f"no file {file}", "a finished run", "Run the same evaluation again; it goes on where it stopped.")
+        raise UsageError(f"no file {file}", "a finished run", f"{remedy}goes on where it stopped.")
     try:
         with pq.ParquetFile(file) as samples:
-            group = 0
-            present = [name for name in columns if name in samples.schema_arrow.names]
-            for entry in json.loads(samples.metadata.metadata[_META]):
-                tables: list[pa.Table] = []
-                while sum(len(table) for table in tables) < entry["n"]:
-                    tables.append(samples.read_row_group(group, present))
-                    group += 1
-                table = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(present)
-                for name in set(columns) - set(present):
-                    table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
-                yield entry, table
-    except (pa.ArrowException, KeyError, IndexError, TypeError, OSError) as error:
-        raise DataError(
-            f"{file} cannot be read ({error})", "the samples of a run", "Evaluate again into an empty folder."
-        ) from error
+            yield from _tables(samples, json.loads(samples.metadata.metadata[_META]), columns)
+    except _DAMAGED as error:
+        raise DataError(f"{file} cannot be read ({error})", "the samples of a run", f"{remedy}computes them anew.") from error
 
 
-def _check_same(file: Path, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
-    for field in wanted:
-        if found.get(field) != wanted[field]:
-            raise UsageError(
-                f"{file} is of another run: its {field} is {found.get(field)!r:.100}", f"{wanted[field]!r:.100}", remedy
-            )
+def _tables(file: pq.ParquetFile, entries: list[dict[str, Any]], columns: list[str]) -> Iterator[tuple[dict[str, Any], pa.Table]]:
+    """Each entry with its samples, held against its checksums; files of earlier versions have none."""
+    present = [name for name in columns if name in file.schema_arrow.names]
+    group = 0
+    for entry in entries:
+        checksums = entry.get("checksums")
+        if checksums is not None and of_entry(entry) != checksums["entry"]:
+            raise AlteredError("its description of a condition is not what was written")
+        tables: list[pa.Table] = []
+        checksum = Checksum()
+        while sum(len(table) for table in tables) < entry["n"]:
+            tables.append(file.read_row_group(group, present))
+            group += 1
+            if checksums is not None:
+                checksum.update(tables[-1])
+        checksum.check(checksums or {})
+        table = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(present)
+        for name in set(columns) - set(present):
+            table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
+        yield {key: value for key, value in entry.items() if key not in _STORED}, table
+    if group != file.num_row_groups:
+        raise AlteredError("it holds samples of nothing")

@@ -1,30 +1,38 @@
 """Evaluating a model: every sample under every condition of a suite."""
 
+import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from vitkit import __version__
 from vitkit.errors import UsageError
 from vitkit.evaluation import provenance
 from vitkit.evaluation.bank import make_bank
+from vitkit.evaluation.claims import Claims
 from vitkit.evaluation.condition import Condition, Context
-from vitkit.evaluation.folder import PartWriter, RunFolder, slug
+from vitkit.evaluation.folder import PartWriter, RunFolder, room, slug
+from vitkit.evaluation.guards import ClassOrder, Guards, Probe, check_normalisation, check_setup, check_state
 from vitkit.evaluation.pictures import SHOWN, save_strip
 from vitkit.evaluation.profiles.store import check_profiles, write_profiles
-from vitkit.evaluation.results import DataInfo, Results
+from vitkit.evaluation.results import CLEAN, DataInfo, Results, load_results
 from vitkit.evaluation.stream import Stream, chunks, scan
 from vitkit.evaluation.subject import Subject
 from vitkit.evaluation.suite import Suite
 from vitkit.evaluation.summary import summarise
+from vitkit.evaluation.worst import with_pictures
 from vitkit.metrics import record
+from vitkit.recipe import recipe
+
+_PATIENCE = 0.2  # seconds between two looks at what other processes have done
 
 Progress = Callable[[int, int, str], None]
 
@@ -43,12 +51,14 @@ def evaluate(
     command: str = "",
     warnings: Sequence[str] = (),
     chunk: int | None = None,
+    guard: bool = True,
+    shared: bool | None = None,
 ) -> Results:
     """Run a suite over a model, and keep every sample's outcome.
 
     The same model, data, suite and seed give the same samples to the last byte on one kind of machine, whatever the loader's
     batch size and workers, and however often the run was interrupted: called again with the same ``out``, it goes on where it
-    stopped.
+    stopped. Several processes that are called with one ``out`` share the conditions, and all return the same results.
 
     Args:
         model: Images in [0, 1] to logits; any callable. A ``preprocess`` that it carries is recorded; tokens are removed if it
@@ -67,10 +77,16 @@ def evaluate(
         warnings: What a reader of the results should be told.
         chunk: Images that go through the model at once. If not given, at most 256, with no more values than 64 colour pictures
             of 224 x 224 have. Part of what a run is: other shapes are other roundings.
+        guard: Whether to refuse what makes all numbers wrong: double or missing normalisation, another crop or size, classes in
+            another order, a model that is not in evaluation mode. If not, what is found is a warning of the results.
+        shared: Whether other processes take conditions of this run at the same time, each with the same model and all of the
+            data. If not given, where there is an ``out`` and ``WORLD_SIZE``, as torchrun and Lightning Fabric set it, is more
+            than 1.
 
     Raises:
-        UsageError: ``out`` holds another run, or the model does not return logits, or not of the data's classes.
-        DataError: Images that are not finite or not in [0, 1], or labels that are no class.
+        UsageError: ``out`` holds another run, or the model does not return logits, or not of the data's classes, or a guard found
+            something.
+        DataError: Images that are not finite or not in [0, 1], labels that are no class, or a full disk.
 
     >>> from vitkit.evaluation import Gain, Suite
     >>> def model(images):  # is it bright?
@@ -86,45 +102,124 @@ def evaluate(
     if chunk is not None and chunk < 1:
         raise UsageError(f"chunk {chunk}", "one image at least", "Leave it out, or use e.g. 64.")
     data_info = data_info or DataInfo()
-    subject, stream = Subject(model, device), scan(loader)
+    probe, guards = Probe(), Guards(guard)
+    subject, stream = Subject(model, device), scan(loader, probe.add)
     subject.check_fit(stream, data_info.classes)
     check_profiles(suite.profiles, stream)
+    guards(check_setup(subject, stream, loader, data_info.classes))
     chunk = chunk or _default_chunk(stream)
     key, info = _describe(subject, stream, suite, data_info, seed, chunk)
-    info |= {"command": command, "warnings": [*warnings, *info["warnings"]]}
+    info |= {"command": command, "warnings": [*warnings, *info["warnings"], *guards.warnings]}
     info["model"] |= {"name": name}
     with ExitStack() as stack:
         folder = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        run = RunFolder(folder, key, info)
+        stack.enter_context(room(folder))
+        shared = out is not None and (_world_size() > 1 if shared is None else shared)
+        parts = {condition.id(severity): recipe(condition) for condition, severity in suite}
+        run = RunFolder(folder, key, info, parts, shared)
+        if run.finished:
+            run.check_finished()
         if not run.finished:
             stack.enter_context(subject.evaluating())
             context = replace(
                 subject.context(stream.size[1:], seed, stream.size[0]), bank=cache(partial(make_bank, loader, seed))
             )
-            over = _Pass(subject, loader, stream, chunk, data_info.classes, context)
-            for order, (condition, severity) in enumerate(suite):
+            over = _Pass(subject, loader, stream, chunk, data_info.classes, context, Guards(guard), probe)
+            _Work(run, suite, over, out is not None, Claims(folder) if shared else None, progress).finish()
+        return _conclude(run, Claims(folder) if shared else None, None if out is None else loader)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The conditions of a run that are not there yet, alone or beside other processes."""
+
+    run: RunFolder
+    suite: Suite
+    over: "_Pass"
+    pictures: bool
+    claims: Claims | None
+    progress: Progress | None
+
+    def finish(self) -> None:
+        """Do what nobody else does, wait for what others do, and merge."""
+        conditions = list(enumerate(self.suite))
+        # The clean pass first, by one process alone: what the guards refuse is refused before anything else is there.
+        self._complete(conditions[:1])
+        self._complete(conditions[1:])
+        over = self.over
+        while not self.run.finished:
+            with _claim(self.claims, "merge") as mine:
+                if mine and not self.run.finished:
+                    write_profiles(self.run.path, self.suite.profiles, over.subject, over.loader, over.stream)
+                    self.run.merge([condition.id(severity) for _, (condition, severity) in conditions])
+            if not mine:
+                time.sleep(_PATIENCE)
+
+    def _complete(self, conditions: list[tuple[int, tuple[Condition, float]]]) -> None:
+        waiting = list(conditions)
+        while waiting and not (self.claims is not None and self.run.finished):
+            open_before = len(waiting)
+            for item in list(waiting):
+                order, (condition, severity) = item
                 identifier = condition.id(severity)
-                picture = f"pictures/{slug(identifier)}.png" if out is not None else None
-                if not run.has(identifier):
-                    with run.part(identifier) as part:
-                        shown: list[Tensor] = []
-                        removed: list[Tensor] = []
-                        for done, images, area in over.each(condition, severity, part):
-                            if sum(map(len, shown)) < SHOWN:  # copies, so that the rest of the batch can go
-                                shown.append(images[:SHOWN].clone())
-                                removed += [] if area is None else [area[:SHOWN].clone()]
-                            if progress is not None:
-                                progress(order * stream.n + done, stream.n * len(suite), identifier)
-                        if picture is not None and shown:
-                            hidden = torch.cat(removed)[:SHOWN] if removed else None
-                            save_strip(folder / picture, torch.cat(shown)[:SHOWN], hidden)
-                        part.entry |= {"order": order, "picture": picture if shown else None}
-                elif progress is not None:
-                    progress((order + 1) * stream.n, stream.n * len(suite), identifier)
-            write_profiles(folder, suite.profiles, subject, loader, stream)
-            run.merge([condition.id(severity) for condition, severity in suite])
-        run.clean()
-        return summarise(folder)
+                if not self.run.has(identifier):
+                    with _claim(self.claims, slug(identifier)) as mine:
+                        if not mine:
+                            continue
+                        if not self.run.has(identifier):
+                            self._one(order, condition, severity)
+                            waiting.remove(item)
+                            continue
+                waiting.remove(item)
+                if self.progress is not None:
+                    n = self.over.stream.n
+                    self.progress((order + 1) * n, n * len(self.suite), identifier)
+            if waiting and len(waiting) == open_before:
+                time.sleep(_PATIENCE)
+
+    def _one(self, order: int, condition: Condition, severity: float) -> None:
+        identifier, n = condition.id(severity), self.over.stream.n
+        picture = f"pictures/{slug(identifier)}.png" if self.pictures else None
+        with self.run.part(identifier) as part:
+            shown: list[Tensor] = []
+            removed: list[Tensor] = []
+            for done, images, area in self.over.each(condition, severity, part):
+                if sum(map(len, shown)) < SHOWN:  # copies, so that the rest of the batch can go
+                    shown.append(images[:SHOWN].clone())
+                    removed += [] if area is None else [area[:SHOWN].clone()]
+                if self.progress is not None:
+                    self.progress(order * n + done, n * len(self.suite), identifier)
+            if picture is not None and shown:
+                hidden = torch.cat(removed)[:SHOWN] if removed else None
+                save_strip(self.run.path / picture, torch.cat(shown)[:SHOWN], hidden)
+            part.entry |= {"order": order, "picture": picture if shown else None}
+
+
+def _conclude(run: RunFolder, claims: Claims | None, loader: Iterable[Any] | None) -> Results:
+    """The results of a finished run, with pictures of the worst samples if there is a loader; of several processes one makes
+    them, and the others read them.
+    """
+    while True:
+        with _claim(claims, "results") as mine:
+            if mine:
+                run.clean()
+                made, samples = run.path / "results.json", run.path / "samples.parquet"
+                known = claims is not None and made.exists() and made.stat().st_mtime_ns >= samples.stat().st_mtime_ns
+                results = load_results(run.path) if known else summarise(run.path)
+                return results if loader is None else with_pictures(run.path, results, loader)
+        time.sleep(_PATIENCE)
+
+
+def _claim(claims: Claims | None, name: str) -> AbstractContextManager[bool]:
+    return nullcontext(True) if claims is None else claims.take(name)
+
+
+def _world_size() -> int:
+    """How many processes were started together."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    told = os.environ.get("WORLD_SIZE", "1")
+    return int(told) if told.isdecimal() else 1
 
 
 @dataclass(frozen=True)
@@ -137,6 +232,8 @@ class _Pass:
     chunk: int
     classes: list[str]
     context: Context
+    guards: Guards
+    probe: Probe
 
     def each(self, condition: Condition, severity: float, part: PartWriter) -> Iterator[tuple[int, Tensor, Tensor | None]]:
         """Write every sample's outcome; yield how many are done, with the last images and what of them was removed as tokens."""
@@ -144,6 +241,10 @@ class _Pass:
         name = (condition.suite, condition.name, severity)
         done, clipped, hidden = 0, 0.0, 0.0
         area = None
+        clean = condition.id(severity) == CLEAN
+        order = ClassOrder()
+        if clean:
+            self._check()
         for (images, labels, ids, real, groups), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
             real = None if real is None else real.to(self.subject.device)
             context = replace(self.context, ids=ids, real=real)
@@ -152,6 +253,8 @@ class _Pass:
             self.subject.check_fit(self.stream, self.classes)  # its number of classes may be known only now
             whose = None if groups is None else groups[:valid]
             part.write(name, ids[:valid], labels[:valid], record(logits, labels[:valid]), logits, whose)
+            if clean:
+                order.add(labels[:valid], logits)
             done += valid
             if applied.clipped is not None:
                 clipped += float(applied.clipped[:valid].double().sum())
@@ -159,6 +262,8 @@ class _Pass:
                 hidden += float(applied.area[:valid].flatten(1).double().mean(1).sum())
                 area = hidden / done
             yield done, applied.images[:valid], None if applied.keep is None or applied.area is None else applied.area[:valid]
+        if clean and not self.subject.random_weights:
+            self.guards(order.findings())
         params = condition.params(self.context, self.stream.size[1:])
         part.entry |= {
             "id": condition.id(severity),
@@ -174,6 +279,15 @@ class _Pass:
             "classes": self.subject.num_classes,
             "skipped": skipped,
         }
+        if clean and self.guards.warnings:
+            part.entry["warnings"] = self.guards.warnings
+
+    def _check(self) -> None:
+        """Hold the model against a few of the samples before it is given all of them."""
+        self.guards(check_state(self.subject, self.probe, self.chunk))
+        self.subject.check_fit(self.stream, self.classes)
+        if not self.subject.random_weights:  # such a model is right by chance
+            self.guards(check_normalisation(self.subject, self.probe, self.chunk))
 
 
 def _default_chunk(stream: Stream) -> int:

@@ -1,6 +1,6 @@
 """The samples of a loader: checked, identified, and cut into chunks of one fixed size."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -33,12 +33,14 @@ class Stream:
         size: Shape of an image, (channels, *space).
         classes: The highest label plus one.
         fingerprint: Hash of ids, labels and pixels, in their order.
+        highest: The highest value in any image.
     """
 
     n: int
     size: tuple[int, ...]
     classes: int
     fingerprint: str
+    highest: float = 1.0
 
 
 class Fingerprint:
@@ -121,14 +123,18 @@ def _batch(item: Any, start: int) -> Batch:
     return Batch(images, labels, ids, real, groups)
 
 
-def scan(loader: Iterable[Any]) -> Stream:
+def scan(loader: Iterable[Any], watch: Callable[[Batch], None] | None = None) -> Stream:
     """Go through all samples once, without a model, and refuse those that no model should see.
+
+    Args:
+        loader: As for :func:`batches`.
+        watch: Called with every batch that was not refused.
 
     Raises:
         UsageError: There is none, or the loader yields something else.
         DataError: Images that are not finite, not in [0, 1], not floating point or not of one shape; labels below zero.
     """
-    fingerprint, size, classes = Fingerprint(), None, 0
+    fingerprint, size, classes, highest = Fingerprint(), None, 0, 0.0
     for batch in batches(loader):
         images, labels, ids, *_ = batch
         if not images.is_floating_point() or images.ndim < 3:
@@ -152,7 +158,7 @@ def scan(loader: Iterable[Any]) -> Stream:
             raise DataError(
                 f"image {ids[index]} with values from {flat[index].min():.4g} to {flat[index].max():.4g}",
                 "finite values in [0, 1]",
-                "Give images before normalisation; the model normalises them itself.",
+                _range_remedy(images),
             )
         if labels.min() < 0:
             index = int(labels.argmin())
@@ -160,10 +166,28 @@ def scan(loader: Iterable[Any]) -> Stream:
                 f"image {ids[index]} with the label {int(labels[index])}", "a class from 0", "Evaluate a labelled split."
             )
         classes = max(classes, int(labels.max()) + 1)
+        highest = max(highest, float(images.max()))
         fingerprint.update(batch)
+        if watch is not None:
+            watch(batch)
     if size is None:
         raise UsageError("no samples", "at least one", "Give a split that is not empty.")
-    return Stream(fingerprint.n, size, classes, str(fingerprint))
+    return Stream(fingerprint.n, size, classes, str(fingerprint), highest)
+
+
+def _range_remedy(images: Tensor) -> str:
+    """What has probably been done to a batch, by its statistics."""
+    low, high = float(images.min()), float(images.max())
+    if not images.isfinite().all():
+        return "Mend the file, or whatever divides by zero or takes a logarithm on the way from it."
+    if low >= 0 and 2 < high <= 255:
+        return "They look as stored in a file: divide by 255."
+    if low < 0 and high <= 1 and abs(low + 1) < 0.1:
+        return "They look scaled to [-1, 1]: take that out of the loader; the model normalises images in [0, 1] itself."
+    if low < 0:
+        told = f"mean {float(images.double().mean()):.2g}, standard deviation {float(images.double().std()):.2g}"
+        return f"They look normalised already ({told}): take Normalize out of the loader; the model normalises them itself."
+    return "Give images before normalisation, scaled to [0, 1]; the model normalises them itself."
 
 
 def chunks(loader: Iterable[Any], length: int, expected: Stream) -> Iterator[tuple[Batch, int]]:

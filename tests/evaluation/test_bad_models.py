@@ -1,0 +1,115 @@
+"""Models that are not what they should be: each refused by one line that says what to do, and nothing written."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from vitkit.errors import UsageError
+from vitkit.evaluation import Gain, Suite, evaluate
+
+SUITE = Suite("one", [Gain([0.5])])
+
+
+class Base(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(1)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, images):
+        return self.norm(images).flatten(1)[:, :3]
+
+
+class Trains(Base):
+    def forward(self, images):
+        self.train()
+        return super().forward(images)
+
+
+class NormStays(Base):
+    """Batch normalisation that evaluation mode does not reach."""
+
+    def forward(self, images):
+        functional.batch_norm(images, self.norm.running_mean, self.norm.running_var, training=True)
+        return super().forward(images)
+
+
+class Dropped(Base):
+    def forward(self, images):
+        return functional.dropout(super().forward(images), 0.1, training=True)
+
+
+class Counts(Base):
+    def forward(self, images):
+        self.calls += 1
+        return super().forward(images)
+
+
+class Prepares(Base):
+    """Keeps what the first call makes, as models do with positions."""
+
+    def forward(self, images):
+        if self.calls == 0:
+            self.calls += 1
+        return super().forward(images)
+
+
+def remembering():
+    """A function whose answer depends on how often it was called."""
+    seen = []
+
+    def model(images):
+        seen.append(0)
+        return images.flatten(1)[:, :3] + 0.01 * len(seen)
+
+    return model
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (Trains(), r"goes into training mode when it is called: itself \(Trains\), norm \(BatchNorm2d\)"),
+        (NormStays(), "a model whose norm.running_mean, norm.running_var changed when it was called"),
+        (Dropped(), "other logits when called again"),
+        (Counts(), "a model whose calls changed when it was called"),
+        (remembering(), "other logits when called again, by up to"),
+        (lambda images: images.flatten(1)[:, :3] + torch.rand(1), "other logits when called again"),
+    ],
+)
+def test_a_model_that_changes_between_calls_is_refused(loader, tmp_path, bad, words):
+    with pytest.raises(UsageError, match=rf"{words}.*--force"):
+        evaluate(bad, loader, SUITE, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_told_to_go_on_it_does_and_says_so(loader):
+    assert any("other logits when called again" in line for line in evaluate(Dropped(), loader, SUITE, guard=False).warnings)
+
+
+def test_a_model_that_prepares_itself_in_its_first_call_is_fine(loader):
+    assert not any("guard" in line for line in evaluate(Prepares(), loader, SUITE).warnings)
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten()), r"fails on images of shape \(50, 1, 8, 8\)"),
+        (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(100, 3)), r"fails on images of shape \(50, 1, 8, 8\)"),
+        (lambda images: {"logits": images}, "returns a dict"),
+        (lambda images: (images,), "returns a tuple"),
+        (lambda images: images.flatten(1)[:, :3] * float("nan"), "logits that are not finite"),
+        (lambda images: images.flatten(1)[:, :2], "a label 2 for a model of 2 classes"),
+    ],
+    ids=["colour", "size", "dict", "tuple", "nan", "classes"],
+)
+@pytest.mark.parametrize("guard", [True, False])
+def test_what_no_suite_can_run_on_is_refused_with_and_without_guards(loader, tmp_path, unchecked, bad, words, guard):
+    with pytest.raises(UsageError, match=words):
+        evaluate(bad, loader, SUITE, tmp_path / "out", guard=guard)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_head_of_another_length_than_the_model_says(loader, model, tmp_path):
+    model.num_classes = 4
+    with pytest.raises(UsageError, match=r"logits of shape \(50, 3\) for 50 images; expected \(50, 4\)"):
+        evaluate(model, loader, SUITE, tmp_path / "out")
