@@ -82,7 +82,7 @@ class RobustnessEvery(L.Callback):
         chosen = Subset(data, [index * len(data) // count for index in range(count)])  # type: ignore[arg-type]
         return DataLoader(
             chosen,
-            batch_size=given.batch_size,
+            batch_size=given.batch_size or 32,  # none where another sampler makes the batches; it changes no result
             num_workers=given.num_workers,
             collate_fn=given.collate_fn,
             persistent_workers=given.num_workers > 0,  # for all passes of a suite
