@@ -30,8 +30,8 @@ def test_logits_are_linear_in_the_standardised_logarithm_of_the_sum() -> None:
     amount, real = trained(10), torch.rand(4, 6) > 0.3
     given = tokens(real=real)
     total = (amount.share(given.patches)[..., 0].sigmoid() * real).sum(1) / 6
-    expected = ((total.log() - amount.mean) / (amount.variance + 1e-6).sqrt())[:, None] * amount.head.weight[:, 0]
-    torch.testing.assert_close(amount(given), expected)
+    expected = 4 * ((total.log() - amount.mean) / (amount.variance + 1e-6).sqrt())[:, None] * amount.head.weight[:, 0]
+    torch.testing.assert_close(amount(given), expected + amount.head.bias)
 
 
 def test_the_running_mean_and_deviation_are_those_of_the_amounts() -> None:

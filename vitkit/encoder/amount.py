@@ -7,6 +7,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vitkit.encoder.tokens import Tokens
 
+_SLOPE = 4.0
+"""Logits for a deviation, at a weight of one: where an amount decides the class, a weight of one would leave every class likely."""
+
 
 class Amount(nn.Module):
     """What share of its voxels is labelled, predicted from each token's features, and logits from the sum of these shares.
@@ -43,7 +46,7 @@ class Amount(nn.Module):
         amount = (shares.sum(1) / len(tokens.grid)).clamp(min=1e-6).log()
         if self.training:
             self._follow(amount)
-        return self.head(((amount - self.mean) / (self.variance + 1e-6).sqrt())[:, None])
+        return self.head(_SLOPE * ((amount - self.mean) / (self.variance + 1e-6).sqrt())[:, None])
 
     @torch.no_grad()
     def _follow(self, amount: Float[Tensor, " batch"]) -> None:
