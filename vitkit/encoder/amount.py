@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from vitkit.encoder.tokens import Tokens
 
 _SLOPE = 4.0
-"""Logits for a deviation, at a weight of one: where an amount decides the class, a weight of one would leave every class likely."""
+"""Logits for a deviation at a weight of one, which would else leave every class likely where the amount decides."""
 
 
 class Amount(nn.Module):
