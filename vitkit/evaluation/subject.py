@@ -94,7 +94,7 @@ class Subject:
             try:
                 grid = self.model.grid(size)  # type: ignore[attr-defined]
             except UsageError as error:
-                reason = f"the model has no grid of tokens for this size: {error}"
+                reason = reason or f"the model has no grid of tokens for this size: {error}"
         if reason is None and "keep" not in self._takes:
             reason = "the model cannot remove tokens: it does not take keep"
         spacing = None if self.preprocess is None else self.preprocess.spacing
