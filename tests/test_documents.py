@@ -101,6 +101,9 @@ def in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.filterwarnings(  # of Lightning's, where a page trains
+    "ignore:.*does not have many workers", "ignore:`isinstance.treespec, LeafSpec.` is deprecated"
+)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 @pytest.mark.usefixtures("in_a_copy")
 def test_page_runs_as_printed(page: Path) -> None:

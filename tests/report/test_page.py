@@ -163,7 +163,8 @@ def test_many_curves_stand_in_closed_chapters(failing, builders, tmp_path, monke
         monkeypatch.setattr("vitkit.report.page._OPEN", most)
         _, page = page_of(folder)
         chapters = page.all("details")[:-1]  # the last is the suite's config
-        assert [" ".join(chapter.text.split()[:3]) for chapter in chapters] == ["Occlusion 2 curves", "Brightness 1 curve"]
+        titles = ["Occlusion 2 curves", "Brightness 1 curve", "Missingness bias 1"]
+        assert [" ".join(chapter.text.split()[:3]) for chapter in chapters] == titles
         assert {"open" in chapter.attributes for chapter in chapters} == {opened}
 
 
