@@ -216,8 +216,12 @@ def test_images_of_another_size_or_divided_twice_or_of_other_classes(loader):
     with pytest.raises(UsageError, match="divided by 255 twice"):
         evaluate(model, [(images / 255, labels)], SUITE)
     model.classes = ["dark", "bright"]
-    with pytest.raises(UsageError, match="data with the classes cat, dog, which the model does not name"):
-        evaluate(model, loader, SUITE, data_info=DataInfo(classes=["cat", "dog"]))
+    with pytest.raises(UsageError, match=r"data with the classes dog, which the model does not name; expected .* dark, bright"):
+        evaluate(model, loader, SUITE, data_info=DataInfo(classes=["dark", "dog"]))
+    assert evaluate(model, loader, SUITE, data_info=DataInfo(classes=["n01", "n02"])).warnings == []
+    model.data_name = "Pictures"
+    with pytest.raises(UsageError, match="data with the classes n01, n02, which"):
+        evaluate(model, loader, SUITE, data_info=DataInfo(classes=["n01", "n02"]))
     told = evaluate(model, [(images[..., :2, :2], labels)], SUITE, guard=False).warnings
     assert told == ["A guard was told to go on. It found images of size (2, 2); expected (4, 4), as the model's preprocess says."]
 

@@ -138,7 +138,7 @@ class RunFolder:
                 writer.finish()
                 self._begin()
         except BaseException:
-            for folder in (self._parts, self.path):
+            for folder in (self._parts, self.path / "pictures", self.path):
                 with suppress(OSError):  # not empty
                     folder.rmdir()
             raise

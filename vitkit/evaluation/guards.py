@@ -102,7 +102,8 @@ def check_setup(subject: Subject, stream: Stream, loader: Iterable[Any], classes
       ``CenterCrop`` of torchvision's that keep another share than ``preprocess.crop``.
     - No random augmentation is among the loader's transforms.
     - Not every value is at most 1/255, as after dividing twice. An image that dark is darker than 1 of 255 steps throughout.
-    - Where both name their classes, the names are the same.
+    - Where both name their classes and share some of the names, they share all; so does whatever was trained by vitkit (which
+      carries ``data_name``). Names of which none is shared, such as WordNet's ids beside words, are two ways to name them.
 
     No false alarm but for what is told wrongly: nothing here is a guess about accuracy.
     """
@@ -117,8 +118,9 @@ def check_setup(subject: Subject, stream: Stream, loader: Iterable[Any], classes
             f"images whose highest value is {stream.highest:.3g}", "values in [0, 1], spread over some of it",
             "They look divided by 255 twice: divide once.",
         )  # fmt: skip
-    if classes and subject.classes and len(classes) == len(subject.classes) and set(classes) != set(subject.classes):
-        odd = sorted(set(classes) - set(subject.classes))
+    known = set(subject.classes or ())
+    own = getattr(subject.model, "data_name", None) is not None or not known.isdisjoint(classes)
+    if classes and subject.classes and own and (odd := sorted(set(classes) - known)):
         yield UsageError(
             f"data with the classes {', '.join(odd[:5])}{' ...' if len(odd) > 5 else ''}, which the model does not name",
             f"the model's classes, {', '.join(subject.classes[:5])}{' ...' if len(subject.classes) > 5 else ''}",

@@ -12,6 +12,8 @@ from torch import Tensor
 from vitkit.errors import UsageError
 from vitkit.evaluation.condition import Applied, Condition, Context, check_name, check_severities
 
+_LEAST = {"vitkit.corruptions.image": 1, "vitkit.corruptions.volume": 0}  # severity; the highest is 5
+
 
 class Corruption(Condition):
     """A function that corrupts images, at each of its severities.
@@ -56,6 +58,13 @@ class Corruption(Condition):
             named = function if hasattr(function, "__qualname__") else type(function)
             self._recipe_arguments["function"] = f"{named.__module__}.{named.__qualname__}"
         self.severities = check_severities("severities", severities)
+        # vitkit's own are told now, and not once other conditions have run; those of others may have any scale.
+        home = str(getattr(self.function, "__module__", ""))
+        least = next((least for room, least in _LEAST.items() if home.startswith(room)), None)
+        for index, severity in enumerate(self.severities):
+            if least is not None and severity not in range(least, 6):
+                found = f"severities[{index}]: {severity:g}"
+                raise UsageError(found, f"a whole number from {least} to 5", "Use some of 1, 2, 3, 4, 5.")
         self.name = check_name(name or str(getattr(self.function, "__name__", "")))
         self.suite = check_name(suite)
         self.title = title or self.name.replace("_", " ").capitalize()
