@@ -168,6 +168,17 @@ def test_many_curves_stand_in_closed_chapters(failing, builders, tmp_path, monke
         assert {"open" in chapter.attributes for chapter in chapters} == {opened}
 
 
+def test_comparisons_of_one_name_have_figures_of_their_own(results, builders, tmp_path):
+    _, save = builders
+    (first,) = results.comparisons
+    other = replace(first, minuend="random.painted", subtrahend="random.removed")
+    _, page = page_of(save(replace(results, comparisons=[first, other]), tmp_path))
+    assert page.faults == []
+    names = {path.name for path in (tmp_path / "figures").glob("*missingness*.pdf")}
+    assert names == {f"occlusion.missingness-bias.random.{mode}.pdf" for mode in ("removed", "painted")}
+    assert [heading.text for heading in page.all("h2") if "bias" in heading.text] == ["Missingness bias"]
+
+
 def test_names_are_never_markup(results, builders, tmp_path):
     line, save = builders
     hostile = line(results, "brightness", "own", {0.5: 0.3}, Interval(0.2, 0.1, 0.3), unit=HOSTILE, title=HOSTILE)

@@ -39,6 +39,8 @@ def write_report(folder: Path | str) -> Path:
             if tracked := pair(comparison, found):
                 drawn = draw_comparison(comparison, *tracked)
                 name = f"{comparison.suite}.{comparison.name}"
+                if [other.name for other in results.comparisons].count(comparison.name) > 1:  # each has a file of its own
+                    name += f".{comparison.minuend}"
                 save_figure(drawn, folder / "figures", name, comparison.name.capitalize())
         page = render(results, folder)
     title = f"{results.model.name} on {results.data.name}"
