@@ -97,7 +97,7 @@ def test_random_weights_are_owned_up_to_and_are_the_same_in_every_run(suite, fol
     assert first["model"]["random_weights"] is True
     assert any("random" in warning for warning in first["warnings"])
     skipped = {condition["condition"]: condition["skipped"] for condition in first["conditions"]}
-    assert "no tokens" in skipped["random.removed"]
+    assert "none of timm's plain vision transformers" in skipped["random.removed"]
     assert skipped["random.painted"] is None
     assert evaluate(*arguments) == 0
 

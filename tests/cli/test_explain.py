@@ -41,7 +41,11 @@ def test_options_change_the_answer(capsys, options, backend):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_can_be_explained(capsys, path):
-    code, out, _ = ask(capsys, "--config", str(path), "--batch", "2")
+    code, out, err = ask(capsys, "--config", str(path), "--batch", "2")
+    if "LibraryModel" in path.read_text():  # which computes its attention as its library does
+        assert code == 2
+        assert "expected vitkit's own encoder" in err
+        return
     assert code == 0
     assert out.startswith("2 samples of ")
 

@@ -64,7 +64,7 @@ def changed(conf, tmp_path):
         (["--model.class_weights", "3"], "model.class_weights is 3; expected a list. Correct model.class_weights."),
         (
             ["--model.encoder.pool", "max"],
-            "model.encoder.pool is max; expected one of 'token', 'mean'. Correct model.encoder.pool.",
+            "model.encoder.pool is max; expected one of 'token', 'mean', 'sum'. Correct model.encoder.pool.",
         ),
         (["--seed_everything", "x"], "seed_everything is x; expected true or false or a whole number. Correct seed_everything."),
         ([f"{BIAS}.density.lengthscale", "abc"], "model.encoder.bias.density.lengthscale is abc; expected a number."),
