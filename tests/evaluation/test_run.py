@@ -200,10 +200,11 @@ def test_without_a_folder_the_results_are_the_same(model, loader, unbroken):
     assert {condition.picture for condition in results.conditions} == {None}
     stored = load_results(unbroken)
     bare = [dataclasses.replace(condition, picture=None) for condition in stored.conditions]
-    without = {
-        kind: [dataclasses.replace(sample, picture=None) for sample in getattr(stored.worst, kind)] for kind in ("broken", "confident")
-    }
-    worst = dataclasses.replace(stored.worst, **without)
+    broken, confident = (
+        [dataclasses.replace(sample, picture=None) for sample in samples]
+        for samples in (stored.worst.broken, stored.worst.confident)
+    )
+    worst = dataclasses.replace(stored.worst, broken=broken, confident=confident)
     assert without_time(results) == dataclasses.replace(without_time(stored), conditions=bare, worst=worst)
 
 

@@ -37,7 +37,7 @@ class Saliency:
     Args:
         model: ``model(images) -> logits``, with ``real`` if it takes it.
         grid: Its tokens for images of this size, or None if it tells of none.
-        size: Shape of an image, (channels, *space).
+        size: Shape of an image, ``(channels, *space)``.
         device: Where it runs.
     """
 
