@@ -189,3 +189,9 @@ def test_the_classifier_normalises_once():
 def test_bad_input(call, message):
     with pytest.raises(UsageError, match=message):
         call()
+
+
+def test_encoders_share_no_module():
+    first, second = (Encoder(PatchEmbed(ndim=2, patch_size=2, in_chans=1, dim=8), depth=1, num_heads=2) for _ in range(2))
+    first.eval()
+    assert all(module.training for module in second.modules())

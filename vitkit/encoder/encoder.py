@@ -97,7 +97,7 @@ class Encoder(nn.Module, Recorded):
         dim = embed.dim
         self.dim, self.pooling, self.checkpointing = dim, pool, checkpointing
         self.embed = embed
-        self.position = position
+        self.position = deepcopy(position)  # of the default there is one for all encoders, which would share its mode
         self.prefix = nn.Parameter(torch.empty(1, int(class_token) + registers, dim))
         self.blocks = nn.ModuleList()
         for index, patterns in enumerate(_per_block(pattern, depth)):
