@@ -1,10 +1,13 @@
 """Classifying by how much there is."""
 
+import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy
 
-from vitkit.encoder import Amount, Tokens
+from vitkit.embedding import PatchEmbed
+from vitkit.encoder import Amount, Classifier, Encoder, Tokens
 from vitkit.grid import Grid
+from vitkit.preprocess import Preprocess
 
 GRID = Grid((2, 3))
 
@@ -54,6 +57,28 @@ def test_the_loss_counts_kept_and_real_tokens_alone() -> None:
     given = tokens(keep=keep, real=real)
     predicted = amount.shares(given).sigmoid()[:, :2]
     torch.testing.assert_close(amount.loss(given, shares), binary_cross_entropy(predicted, shares[:, [0, 2]]))
+
+
+@pytest.mark.parametrize("amount", ["no", "also", "alone"])
+def test_logits_are_those_of_the_features_of_the_amount_or_of_both(amount) -> None:
+    encoder = Encoder(PatchEmbed(ndim=2, patch_size=2, in_chans=1, dim=8), depth=1, num_heads=2)
+    model = Classifier(encoder, 3, Preprocess(size=(4, 6)), amount=amount).eval()
+    images = torch.rand(2, 1, 4, 6)
+    encoded = model.encode(images)
+    expected = torch.zeros(2, 3)
+    if amount != "alone":
+        expected = expected + model.head(encoder.pool(encoded))
+    if amount != "no":
+        torch.nn.init.normal_(model.amount.head.weight)
+        expected = expected + model.amount(encoded)
+    torch.testing.assert_close(model(images), expected)
+
+
+def test_labels_move_no_share() -> None:
+    amount, given = trained(10), tokens()
+    grads = torch.autograd.grad(amount(given).sum(), [amount.head.weight, amount.share.weight], allow_unused=True)
+    assert grads[0].abs().sum() > 0
+    assert grads[1] is None
 
 
 def test_it_adds_nothing_before_it_has_learnt() -> None:

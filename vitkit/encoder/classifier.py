@@ -112,8 +112,10 @@ class Classifier(nn.Module, Recorded):
 
     def classify(self, tokens: Tokens) -> Float[Tensor, "batch classes"]:
         """Logits from encoded tokens."""
-        parts = [] if self.head is None else [self.head(self.encoder.pool(tokens))]
-        return sum(parts if self.amount is None else [*parts, self.amount(tokens)], torch.zeros(()))
+        parts: list[Tensor] = [] if self.head is None else [self.head(self.encoder.pool(tokens))]
+        if self.amount is not None:
+            parts.append(self.amount(tokens))
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def brightness_certificate(self) -> Invariance:
         """What brightness cannot do to this model's tokens, and so to its logits; an evaluation measures whether it is true.
