@@ -71,7 +71,7 @@ def run(data: str, model: str, seed: int, given: argparse.Namespace) -> Trained:
     if not (out / "results.json").exists():
         task = load_checkpoint(folder / "last.ckpt")
         images = make_data(None, [], task.data_config)
-        images.preprocess, images.batch_size = task.preprocess, given.limit
+        images.preprocess, images.batch_size = task.preprocess, 128
         loader = make_loader(images, SPLITS[data], given.limit)
         # Not by the command line, which would also draw a page of every run.
         evaluate(
@@ -168,7 +168,7 @@ def main() -> None:
     parser = options("robustness_evidence", __doc__)
     parser.add_argument("--pneumonia", help="MedMNIST's pneumoniamnist.npz; without it only the digits run")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each model")
-    parser.add_argument("--limit", type=int, default=200, help="images that a model is evaluated on")
+    parser.add_argument("--limit", type=int, help="images that a model is evaluated on; all if not given")
     parser.add_argument("--suite", default="full", help="name or file of the suite")
     parser.add_argument("--folder", type=Path, default=Path("runs/robustness"), help="folder of all runs")
     parser.add_argument("--data", nargs="+", choices=sorted(SPLITS), default=sorted(SPLITS), help="which data to run on")

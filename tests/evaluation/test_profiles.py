@@ -9,6 +9,8 @@ import torch
 import torchvision
 from torch import nn
 
+from vitkit.attention import Axial, Window
+from vitkit.bias import SpectralBias
 from vitkit.corruptions import gamma
 from vitkit.embedding import PatchEmbed, eps_drift, invariance_of
 from vitkit.encoder import Classifier, Encoder
@@ -17,6 +19,7 @@ from vitkit.evaluation import AffineDrift, Drift, Gain, GammaDrift, HSVValueDrif
 from vitkit.evaluation.profiles.layers import layers_of
 from vitkit.evaluation.profiles.listener import ROWS, listening
 from vitkit.preprocess import Preprocess
+from vitkit.spectral import Gaussian
 
 ALIKE, IMAGENET = ((0.5,) * 3, (0.25,) * 3), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MOVES = {
@@ -189,6 +192,26 @@ def test_every_way_to_attend_is_seen(kind):
     found = drift(model, given, MOVES["gain"])
     assert 0 < found.layer("blocks.1").attention.median < 1
     assert found.layer("before blocks.0").kind == "embedding"
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [{"pattern": Axial()}, {"pattern": Window((3, 3))}, {"bias": SpectralBias(Gaussian(2, 2))}],
+    ids=["axial", "window", "bias"],
+)
+def test_attention_that_torch_is_never_asked_for_is_seen_too(attention):
+    torch.manual_seed(0)
+    model = Classifier(Encoder(PatchEmbed(2, 4, 3, 32), depth=2, num_heads=2, **attention), 4, Preprocess((16, 16), *ALIKE)).eval()
+    given, entered = images(), []
+    attends = model.encoder.blocks[1].attn
+    handle = attends.register_forward_pre_hook(lambda module, args, kwargs: entered.append((args, kwargs)), with_kwargs=True)
+    with torch.no_grad(), listening(layers_of(model)) as heard:
+        model(given)
+    handle.remove()
+    [weights], [(args, kwargs)] = heard.attention["blocks.1"], entered
+    assert weights.shape == (5, 2, 17, 17)
+    torch.testing.assert_close(weights, attends.weights(*args, **kwargs))
+    assert 0 < drift(model, given, MOVES["gain"]).layer("blocks.1").attention.median < 1
 
 
 @pytest.mark.parametrize(

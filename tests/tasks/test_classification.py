@@ -196,5 +196,16 @@ def test_classes_of_other_names_are_refused_after_training(task, fit):
 
 
 def test_an_endless_training_is_refused(task, fit):
-    with pytest.raises(UsageError, match="max_epochs=-1"):
+    with pytest.raises(UsageError, match="without an end"):
         fit(task(), max_epochs=-1)
+
+
+@pytest.mark.parametrize("epochs", [-1, 100])
+def test_a_number_of_steps_does_not_change_how_long_an_epoch_is(task, fit, epochs):
+    made = task(warmup_epochs=2.0)
+    trainer = fit(made, Digits(batch_size=256), max_epochs=epochs, max_steps=30)
+    batches = trainer.num_training_batches
+    assert 1 < batches < 15
+    schedule = trainer.lr_scheduler_configs[0].scheduler.lr_lambdas[0]
+    assert schedule(2 * batches - 2) < schedule(2 * batches - 1) == 1 == schedule(2 * batches) > schedule(2 * batches + 1)
+    assert schedule(30) == 0

@@ -20,7 +20,8 @@ class EpochLines(ProgressBar):
         names = [name for name in ("train/loss", "val/loss", "val/accuracy") if name in metrics]
         shown = ", ".join(f"{name} {float(metrics[name]):.4f}" for name in names)
         if trainer.is_global_zero:
-            remark(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}")
+            of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+            remark(f"epoch {trainer.current_epoch + 1}{of}: {shown}")
 
 
 def progress() -> ProgressBar:

@@ -156,26 +156,26 @@ class _Work:
                 time.sleep(_PATIENCE)
 
     def _complete(self, conditions: list[tuple[int, tuple[Condition, float]]]) -> None:
-        waiting = list(conditions)
-        while waiting and not (self.claims is not None and self.run.finished):
-            open_before = len(waiting)
-            for item in list(waiting):
-                order, (condition, severity) = item
-                identifier = condition.id(severity)
-                if not self.run.has(identifier):
-                    with _claim(self.claims, slug(identifier)) as mine:
-                        if not mine:
-                            continue
-                        if not self.run.has(identifier):
-                            self._one(order, condition, severity)
-                            waiting.remove(item)
-                            continue
-                waiting.remove(item)
-                if self.progress is not None:
-                    n = self.over.stream.n
-                    self.progress((order + 1) * n, n * len(self.suite), identifier)
-            if waiting and len(waiting) == open_before:
+        while conditions and not (self.claims is not None and self.run.finished):
+            left = [(order, pair) for order, pair in conditions if not self._settled(order, *pair)]
+            if len(left) == len(conditions):
                 time.sleep(_PATIENCE)
+            conditions = left
+
+    def _settled(self, order: int, condition: Condition, severity: float) -> bool:
+        """Whether a condition is there, at the latest now, or another process is at it."""
+        identifier = condition.id(severity)
+        if not self.run.has(identifier):
+            with _claim(self.claims, slug(identifier)) as mine:
+                if not mine:
+                    return False
+                if not self.run.has(identifier):
+                    self._one(order, condition, severity)
+                    return True
+        if self.progress is not None:
+            n = self.over.stream.n
+            self.progress((order + 1) * n, n * len(self.suite), identifier)
+        return True
 
     def _one(self, order: int, condition: Condition, severity: float) -> None:
         identifier, n = condition.id(severity), self.over.stream.n

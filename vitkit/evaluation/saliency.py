@@ -1,18 +1,16 @@
 """What a model looks at: its attention, or the gradient of its answer, on the clean image."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from vitkit.errors import UsageError
+from vitkit.evaluation.attending import Attention, attending
 from vitkit.grid import Grid
 
 METHODS = ("attention", "rollout", "gradient")
@@ -103,7 +101,13 @@ class Saliency:
         if self.module is None:
             raise UsageError("a function, whose attention cannot be seen", "a torch module", "Use gradient.")
         kept = _Last() if method == "attention" else _Rollout()
-        with torch.no_grad(), _listening(self.module, len(self.grid), kept.take):
+        tokens = len(self.grid)
+
+        def take(seen: Attention) -> None:
+            if seen.keep is not None or seen.queries == seen.keys >= tokens:
+                kept.take(partial(_averaged, seen, tokens))
+
+        with torch.no_grad(), attending(self.module.modules(), take):
             forward(images)
         with torch.no_grad():
             weights = kept.weights()
@@ -167,96 +171,13 @@ class _Rollout:
         return self._product
 
 
-Take = Callable[[Callable[[], Tensor]], None]
-"""Is given each block's attention, averaged over its heads (batch, tokens, tokens), as a function that computes it."""
-
-
-@contextmanager
-def _listening(module: nn.Module, tokens: int, take: Take) -> Iterator[None]:
-    """While this is open, every attention over a grid of so many tokens and a prefix is taken."""
-    telling = [part for part in module.modules() if callable(getattr(part, "weights", None))]
-    handles = [part.register_forward_pre_hook(partial(_told, tokens, take), with_kwargs=True) for part in telling]
-    try:
-        # What tells its weights may itself call the function that the others are heard at.
-        with nullcontext() if telling else _Overhearing(tokens, take):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _told(tokens: int, take: Take, attention: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    given = inspect.signature(attention.forward).bind(*args, **kwargs).arguments
-    keep: Tensor | None = given.get("keep")
-
-    def make() -> Tensor:
-        weights: Tensor = attention.weights(*args, **kwargs).float().mean(1)  # type: ignore[operator]
-        return weights if keep is None else _placed(weights, keep, tokens)
-
-    take(make)
-
-
-def _placed(weights: Weights, keep: Tensor, tokens: int) -> Tensor:
-    """Attention among some tokens in the places of all, where nobody attends to those that were left out."""
+def _averaged(seen: Attention, tokens: int) -> Weights:
+    """Attention averaged over its heads, in the places of all tokens: nobody attends to those that were left out."""
+    weights = seen.weights(None).float().mean(1)
+    if (keep := seen.keep) is None:
+        return weights
     prefix = weights.shape[1] - keep.shape[1]
     place = torch.cat([torch.arange(prefix, device=keep.device).expand(len(keep), -1), keep + prefix], dim=1)
     full = weights.new_zeros(len(weights), prefix + tokens, prefix + tokens)
     full[torch.arange(len(weights), device=keep.device)[:, None, None], place[:, :, None], place[:, None, :]] = weights
     return full
-
-
-class _Overhearing(TorchFunctionMode):
-    """Hears the calls of torch's own attention."""
-
-    def __init__(self, tokens: int, take: Take) -> None:
-        super().__init__()
-        self._tokens, self._take = tokens, take
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is functional.multi_head_attention_forward:
-            asked = kwargs.get("need_weights", True)
-            if asked and kwargs.get("average_attn_weights", True):
-                return func(*args, **kwargs)  # somebody wants the weights in another form; leave it alone
-            out, weights = func(*args, **{**kwargs, "need_weights": True, "average_attn_weights": False})
-            if weights is not None and weights.ndim == 4 and self._fits(weights.shape[-2], weights.shape[-1]):
-                self._take(lambda: weights.float().mean(1))
-            return out, (weights if asked else None)
-        if func is functional.scaled_dot_product_attention:
-            call = _SIGNATURE.bind(*args, **kwargs).arguments
-            q, k = call["query"], call["key"]
-            if q.ndim == 4 and self._fits(q.shape[-2], k.shape[-2]):
-                self._take(partial(_softmax, q, k, call.get("attn_mask"), call.get("is_causal", False), call.get("scale")))
-        return func(*args, **kwargs)
-
-    def _fits(self, queries: int, keys: int) -> bool:
-        return queries == keys >= self._tokens
-
-
-def _call(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> None:
-    """How ``scaled_dot_product_attention`` is called."""
-
-
-_SIGNATURE = inspect.signature(_call)
-
-
-def _softmax(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> Tensor:
-    """The weights of torch's attention, averaged over its heads."""
-    if k.shape[1] != q.shape[1]:
-        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
-    logits = (q.float() @ k.float().transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if causal:
-        mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    if mask is not None:
-        logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
-    return logits.softmax(-1).mean(1)

@@ -23,8 +23,8 @@ from vitkit.evaluation.results import (
     Results,
     Threshold,
     Worst,
-    read_tree,
 )
+from vitkit.evaluation.tree import read_tree
 from vitkit.evaluation.worst import COLUMNS as SHOWN
 from vitkit.evaluation.worst import find_worst
 from vitkit.metrics import (

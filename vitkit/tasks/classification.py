@@ -1,6 +1,7 @@
 """Training a classifier."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -294,10 +295,17 @@ class ClassificationTask(L.LightningModule, Recorded):
         groups = parameter_groups(self.model, self.lr, self.weight_decay, self.layer_decay)
         optimiser = torch.optim.AdamW(groups, lr=self.lr)
         steps = self.trainer.estimated_stepping_batches
-        if steps == float("inf"):
-            raise UsageError("trainer.max_epochs=-1", "a number of epochs or steps, which the cosine ends at", "Set max_epochs.")
-        epochs = self.trainer.max_epochs
-        per_epoch = steps / epochs if epochs and epochs > 0 else float(self.trainer.num_training_batches)
+        if steps == float("inf") or steps < 0:
+            raise UsageError(
+                "a training without an end, which the cosine needs",
+                "a number of epochs or steps",
+                "Set trainer.max_epochs, or trainer.max_steps where the data have no length.",
+            )
+        if self.trainer.train_dataloader is None:  # as it is before the first epoch, if nobody counted its batches yet
+            self.trainer.fit_loop.setup_data()
+        batches, epochs = self.trainer.num_training_batches, self.trainer.max_epochs or 1
+        counted = batches != float("inf")  # what has no length has so many batches
+        per_epoch = math.ceil(batches / self.trainer.accumulate_grad_batches) if counted else steps / max(1, epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(int(steps), round(self.warmup_epochs * per_epoch)))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

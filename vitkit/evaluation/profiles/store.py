@@ -13,9 +13,9 @@ from vitkit.evaluation.profiles.certificate import Certifier
 from vitkit.evaluation.profiles.found import Certificate, DriftProfile
 from vitkit.evaluation.profiles.kinds import Drift
 from vitkit.evaluation.profiles.measure import TOLERANCE, Profiler, at_once
-from vitkit.evaluation.results import read_tree
 from vitkit.evaluation.stream import Stream, chunks
 from vitkit.evaluation.subject import Subject
+from vitkit.evaluation.tree import read_tree
 from vitkit.files import replacing
 
 PROFILES = "profiles.json"
