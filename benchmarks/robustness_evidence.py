@@ -6,9 +6,10 @@ chest X-rays of MedMNIST's pneumoniamnist.npz; each then goes through a suite of
 and the last weights are taken, so nothing is chosen by a score. Digits are evaluated on their test split, the X-rays on their
 validation split.
 
-What is compared are areas under accuracy over severity, and means of them; of occlusions only those that hide the same pixels of
-every model. Differences are paired by seed and by sample. The interval over seeds is Student's; the interval over samples draws
-samples of all seeds' mean. Trainings and evaluations that are done are not repeated: runs stay in --folder.
+What is compared are areas under balanced accuracy over severity, and means of them; of occlusions only those that hide the
+same pixels of every model. Balanced, since three of four X-rays show a pneumonia: a model that says so of every image has 0.5.
+Differences are paired by seed and by sample. The interval over seeds is Student's; the interval over samples draws samples of all
+seeds' mean. Trainings and evaluations that are done are not repeated: runs stay in --folder.
 """
 
 import argparse
@@ -83,11 +84,15 @@ def run(data: str, model: str, seed: int, given: argparse.Namespace) -> Trained:
 
 
 def by_sample(out: Path, results: Results) -> Columns:
-    """The clean accuracy, the area of every curve, and means of areas, each by sample."""
+    """The clean balanced accuracy, the area of every curve, and means of areas, each by sample."""
     correct: dict[str, np.ndarray] = {}
     for entry, table in read_samples(out, ["id", "label", "prediction"]):
         order = np.argsort(table["id"].to_numpy().astype(str))
-        correct[entry["id"]] = (table["label"].to_numpy() == table["prediction"].to_numpy())[order].astype(float)
+        label = table["label"].to_numpy()
+        _, index, counts = np.unique(label, return_inverse=True, return_counts=True)
+        # The mean of these over all samples is the mean over classes of the shares that are right.
+        weight = len(label) / (len(counts) * counts[index])
+        correct[entry["id"]] = (weight * (label == table["prediction"].to_numpy()))[order]
     columns = {"clean": correct[CLEAN]}
     for curve in results.curves:
         rows = np.stack([correct[condition.id] for condition in results.at(curve)])
@@ -124,6 +129,7 @@ def gather(trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
     """The summary of one data set."""
     any_model = next(iter(trained.values()))[0].results
     return {
+        "means": {name: [f"{c.suite}.{c.condition}" for c in curves] for name, curves in means(any_model.curves).items()},
         "data": {"name": any_model.data.name, "split": any_model.data.split, "n": any_model.data.n},
         "models": {
             model: {
@@ -148,7 +154,7 @@ def gather(trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
 def lines(name: str, summary: Mapping[str, Any]) -> Iterator[str]:
     """Plain text, in percent and percentage points."""
     data = summary["data"]
-    yield f"{name}: accuracy or area under it, %; {data['n']} images of the {data['split']} split"
+    yield f"{name}: balanced accuracy or area under it, %; {data['n']} images of the {data['split']} split"
     models = summary["models"]
     yield f"{'':34}" + "".join(f"{model:>15}" for model in models)
     for score in next(iter(models.values()))["scores"]:

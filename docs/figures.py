@@ -1,4 +1,4 @@
-"""The committed results of the benchmarks, as the tables of docs/benchmarks.md."""
+"""The committed results of the benchmarks, as the tables of docs/benchmarks.md and docs/robustness.md."""
 
 import json
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 def insert(app: Any, name: str, source: list[str]) -> None:
     """Replace each line "%% NAME" of the page by the results of that name; Sphinx calls it for every page that it reads."""
-    if name == "benchmarks":
+    if name in ("benchmarks", "robustness"):
         source[0] = "\n".join(show(line[3:]) if line.startswith("%% ") else line for line in source[0].splitlines())
 
 
@@ -26,8 +26,9 @@ def show(name: str) -> str:
         "robustness_volume": beside_peers,
         "spacing": spacing,
         "robustness_image": corruptions,
+        "robustness_evidence": evidence,
+        "report_scale": reports,
     }
-    kinds["report_scale"] = reports
     return "\n".join([f"`{about['command']}`, on {where}:", "", *kinds.get(name, costs)(found["results"])])
 
 
@@ -118,6 +119,34 @@ def differences(rows: dict[str, Any], references: tuple[str, ...]) -> Iterable[s
         apart = " | ".join(interval(row.get(f"minus {other}")) for other in references)
         yield f"| {scheme} | {100 * row['mean']:.2f} | {100 * row['sd']:.2f} | {apart} |"
     yield ""
+
+
+SHOWN = ("clean", "mean of occlusion on shared cells", "mean of brightness", "mean of corruptions")
+
+
+def evidence(results: dict[str, Any]) -> Iterable[str]:
+    """The clean score and the means of areas: of each model with every seed, and of each pair."""
+    for data_set in ("digits", "pneumonia"):
+        found = results[data_set]
+        models, pairs = found["models"], found["differences"]
+        yield f"**{data_set}**, {found['data']['n']} images of the {found['data']['split']} split: mean, and each seed, in %\n"
+        yield "| | " + " | ".join(f"`{name}`, {model['parameters']:,} parameters" for name, model in models.items()) + " |"
+        yield "| --- |" + " --- |" * len(models)
+        for score in SHOWN:
+            rows = [model["scores"][score] for model in models.values()]
+            cells = [f"{100 * row['mean']:.1f} ({', '.join(f'{100 * seed:.1f}' for seed in row['seeds'])})" for row in rows]
+            yield f"| {score} | {' | '.join(cells)} |"
+        yield f"\n**{data_set}**: difference [95 % over seeds] [95 % over samples], in percentage points\n"
+        yield "| | " + " | ".join(f"`{pair.replace(' minus ', '` minus `')}`" for pair in pairs) + " |"
+        yield "| --- |" + " --- |" * len(pairs)
+        for score in SHOWN:
+            cells = []
+            for scores in pairs.values():
+                row = scores[score]
+                samples = {"mean": row["mean"], "low": row["samples_low"], "high": row["samples_high"]}
+                cells.append(f"{interval(row)} {interval(samples).partition(' ')[2]}")
+            yield f"| {score} | {' | '.join(cells)} |"
+        yield ""
 
 
 def interval(found: dict[str, float] | None) -> str:

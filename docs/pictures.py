@@ -3,6 +3,7 @@
 python docs/pictures.py docs/images
 """
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -532,6 +533,42 @@ def save_few_colours(figure: Figure, path: Path) -> None:
     Image.open(file).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+PAIRS = {
+    "attention": ("vit minus resnet", "transformer minus ResNet"),
+    "pixelnorm": ("vit_pixelnorm minus vit", "with pixel LayerNorm minus without"),
+}
+"""Pairs of models of the evidence, and how a reader is told of their difference."""
+EVIDENCE = Path(__file__).parents[1] / "benchmarks" / "results" / "robustness_evidence.json"
+
+
+def draw_evidence(pair: str, words: str) -> Figure:
+    """How far two models are apart under every condition that is the same for both, on both data sets."""
+    results = json.loads(EVIDENCE.read_text("utf-8"))["results"]
+    found = {title: results[name]["differences"][pair] for name, title in {"digits": "digits", "pneumonia": "X-rays"}.items()}
+    shared = results["digits"]["means"]["mean of occlusion on shared cells"]
+    own = (
+        [] if "resnet" not in pair else [name for name in found["digits"] if name.startswith("occlusion") and name not in shared]
+    )
+    names = [name for name in found["digits"] if not name.startswith("mean of") and name not in own]
+    figure = Figure(figsize=(8, 0.9 + 0.19 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    for offset, colour, (title, scores) in zip((-0.17, 0.17), ("tab:blue", "tab:orange"), found.items(), strict=True):
+        rows = [scores[name] for name in names]
+        values = 100 * np.array([[row["mean"], row["low"], row["high"]] for row in rows])
+        place = np.arange(len(names)) + offset
+        axes.hlines(place, values[:, 1], values[:, 2], color=colour, linewidth=1)
+        axes.plot(values[:, 0], place, "o", color=colour, markersize=3.5, label=title)
+    axes.axvline(0, color="0.5", linewidth=0.8)
+    axes.set_yticks(range(len(names)), [name.partition(".")[2].replace("_", " ") or name for name in names], fontsize=7)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(-50, 90))
+    axes.set_xlabel(f"{words}, percentage points; bars: 95 % over seeds", fontsize=8)
+    axes.tick_params(axis="x", labelsize=7)
+    for boundary in [index for index in range(1, len(names)) if names[index].split(".")[0] != names[index - 1].split(".")[0]]:
+        axes.axhline(boundary - 0.5, color="0.85", linewidth=0.8)
+    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    return figure
+
+
 def main(folder: Path) -> None:
     """Draw all of them."""
     torch.manual_seed(0)
@@ -551,6 +588,8 @@ def main(folder: Path) -> None:
     for name, draw in {"occluders": draw_occluders, "reach": draw_reach, "bias": draw_millimetres}.items():
         draw().savefig(folder / f"scan-{name}.png", dpi=110)
     draw_drift().savefig(folder / "invariance-drift.png", dpi=110)
+    for name, (pair, words) in PAIRS.items():
+        draw_evidence(pair, words).savefig(folder / f"evidence-{name}.png", dpi=110)
     for name in ARTEFACTS:
         draw_artefacts(name).savefig(folder / f"artefact-{name}.png", dpi=90)
 

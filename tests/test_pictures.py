@@ -7,6 +7,7 @@ from pathlib import Path
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {kind: DOCS / "concepts" / f"{kind}.md" for kind in ("density", "bias", "pattern", "scorer", "occlusion", "invariance")}
 PAGES["scan"] = DOCS / "volumes.md"
+PAGES["evidence"] = DOCS / "robustness.md"
 PAGES["corruption"] = DOCS / "concepts" / "corruptions.md"
 PAGES["artefact"] = DOCS / "concepts" / "volume_corruptions.md"
 

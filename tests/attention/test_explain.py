@@ -132,3 +132,10 @@ def test_costs_grow_as_they_should():
 
 def test_scorers_and_patterns_have_defaults_that_serve_everything():
     assert explain(Attention(DIM, HEADS, NoBias(), Full(), scorer=ScaledDotProduct()), SMALL).why == "it is the first that serves"
+
+
+def test_what_an_attention_refuses_is_not_explained():
+    attention = Attention(DIM, HEADS, bias=SpectralBias(Exponential(HEADS, 3)))
+    for use in (lambda: explain(attention, Grid((4, 4))), lambda: attention(torch.zeros(1, 4, 4, DIM))):
+        with pytest.raises(UsageError, match="a density of 3 axes on a grid of 2"):
+            use()

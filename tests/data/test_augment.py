@@ -47,6 +47,15 @@ def test_an_affine_of_nothing_is_the_identity_and_a_half_turn_two_flips():
     torch.testing.assert_close(turned, volume().flip(2, 3), rtol=0, atol=1e-5)  # rounding of cosines over a few voxels
 
 
+def test_the_nearest_makes_no_new_values_and_is_what_a_mask_gets():
+    shape = (volume() > volume().median()).float()
+    drawn = {"angles": [0.3, -0.2, 0.1], "factor": 1.1, "shift": [0.4, 0.0, -0.7]}
+    linear, nearest = (RandomAffine3d(interpolation=mode) for mode in ("linear", "nearest"))
+    assert set(nearest.changed(shape, False, **drawn).unique().tolist()) == {0.0, 1.0}
+    assert len(linear.changed(shape, False, **drawn).unique()) > 2
+    torch.testing.assert_close(nearest.changed(shape, False, **drawn), linear.changed(shape, True, **drawn))
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_an_affine_shifts_by_voxels_and_scales_about_the_middle(axis):
     made = RandomAffine3d()
@@ -120,6 +129,7 @@ def test_a_mask_goes_where_its_volume_goes(transform):
     (lambda: RandomAffine3d(degrees=-1.0), "degrees=-1.0"),
     (lambda: RandomAffine3d(scale=(1.2, 1.1)), "scale"),
     (lambda: RandomAffine3d(spacing=(1.0, 1.0, 0.0)), "spacing"),
+    (lambda: RandomAffine3d(interpolation="cubic"), "interpolation=cubic"),
     (lambda: RandomIntensity(gain=-0.1), "gain=-0.1"),
     (lambda: RandomShift(1)(torch.zeros(1, 8, 8)), "a volume of shape"),
 ])  # fmt: skip

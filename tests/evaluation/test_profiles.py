@@ -201,7 +201,9 @@ def test_every_way_to_attend_is_seen(kind):
 )
 def test_attention_that_torch_is_never_asked_for_is_seen_too(attention):
     torch.manual_seed(0)
-    model = Classifier(Encoder(PatchEmbed(2, 4, 3, 32), depth=2, num_heads=2, **attention), 4, Preprocess((16, 16), *ALIKE)).eval()
+    model = Classifier(
+        Encoder(PatchEmbed(2, 4, 3, 32), depth=2, num_heads=2, **attention), 4, Preprocess((16, 16), *ALIKE)
+    ).eval()
     given, entered = images(), []
     attends = model.encoder.blocks[1].attn
     handle = attends.register_forward_pre_hook(lambda module, args, kwargs: entered.append((args, kwargs)), with_kwargs=True)

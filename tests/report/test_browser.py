@@ -9,9 +9,11 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+import torch
 
+from vitkit.evaluation import Gain, Suite, compare, evaluate
 from vitkit.evaluation.results import Interval
-from vitkit.report import write_report
+from vitkit.report import write_comparison, write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
@@ -50,9 +52,14 @@ frame.src = {url};
 
 
 def browse(run: Path, script: str, *, width: int = 1280, scripts: bool = True) -> dict:
-    """Load the page in a frame, run a script beside it, and return what that put into ``out``."""
-    page = write_report(run)
+    """Write the page of a run and :func:`look`."""
+    return look(write_report(run), script, width=width, scripts=scripts)
+
+
+def look(page: Path, script: str, *, width: int = 1280, scripts: bool = True) -> dict:
+    """Load a page in a frame, run a script beside it, and return what that put into ``out``."""
     sandbox = "" if scripts else 'sandbox="allow-same-origin"'
+    run = page.parent
     around = run / "around.html"
     around.write_text(AROUND.format(width=width, sandbox=sandbox, script=script, url=json.dumps(page.as_uri())))
     command = [BROWSER, *FLAGS, f"--user-data-dir={run / 'profile'}", "--window-size=1300,1000", "--dump-dom", around.as_uri()]
@@ -234,3 +241,57 @@ def test_headings_are_sorted_by_from_the_keyboard(run):
 """,
     )
     assert out == {"all": True, "reached": True, "scrolled": True}
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory) -> Path:
+    """The page of three models against one another, one of them with a name as long as names get."""
+    root = tmp_path_factory.mktemp("compared")
+    images = torch.rand(60, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    brightness = images.mean((1, 2, 3))
+    batch = (images, (brightness > brightness.median()).long())
+
+    def bright(threshold: float):
+        return lambda x: torch.stack([threshold - x.mean((1, 2, 3)), x.mean((1, 2, 3)) - threshold], 1)
+
+    suite = Suite("gain", [Gain([0.8, 0.9, 1.1])])
+    names = {"exact": brightness.median(), "darker": 0.47, "averylongname" * 8: 0.44}
+    for name, threshold in names.items():
+        evaluate(bright(float(threshold)), [batch], suite, root / name, name=name)
+    return write_comparison(*compare([root / name for name in names]), root / "page")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scripts", [True, False])
+def test_no_comparison_is_wider_than_the_screen(comparison, width, scripts):
+    out = look(comparison, WIDTHS, width=width, scripts=scripts)
+    assert out["whole"] <= out["inside"] <= width
+    assert out["outside"] == []
+    assert out["text"] >= 10
+
+
+def test_tables_of_a_comparison_sort_and_are_reached_from_the_keyboard(comparison):
+    out = look(
+        comparison,
+        """
+  out.ready = page.documentElement.dataset.ready;
+  out.figures = look(".plot svg").filter(visible).length;
+  const table = page.querySelector("table.sortable");
+  const headings = [...table.tHead.rows[0].cells];
+  const index = headings.findIndex((heading) => heading.textContent.startsWith("darker"));
+  const button = headings[index].querySelector("button");
+  const read = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[index].dataset.value));
+  button.focus();
+  out.focused = page.activeElement === button;
+  button.click();
+  out.up = read();
+  button.click();
+  out.down = read();
+""",
+    )
+    assert out["ready"] == "true"
+    assert out["figures"] == 1
+    assert out["focused"]
+    assert len(out["up"]) == 2
+    assert out["up"] == sorted(out["up"])
+    assert out["down"] == out["up"][::-1] != out["up"]

@@ -7,6 +7,7 @@ import torch
 from vitkit.attention.attention import Attention
 from vitkit.attention.backends import BACKENDS, Cost, choose, refusals_of
 from vitkit.attention.case import Case
+from vitkit.bias import StationaryBias
 from vitkit.grid import Grid
 
 
@@ -56,7 +57,7 @@ def explain(
         device: Type of the device.
 
     Raises:
-        UsageError: The backend that the attention asks for cannot serve.
+        UsageError: The backend that the attention asks for cannot serve, or the bias is not for such a grid.
 
     >>> from vitkit.bias import SpectralBias
     >>> from vitkit.spectral import Exponential
@@ -66,6 +67,9 @@ def explain(
     >>> explain(attention.eval(), Grid((8, 8)), batch=4).backend
     'fused'
     """
+    if isinstance(attention.bias, StationaryBias):
+        with torch.no_grad():
+            attention.bias.table(grid)  # which is small, and refuses a grid that it is not for
     case = Case(
         grid=grid,
         scorer=attention.scorer,

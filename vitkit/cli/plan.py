@@ -49,6 +49,8 @@ def _plan(arguments: Any, words: list[str]) -> int:
         speed = calibrate(found.device, autocast or dtype)
     for line in describe(found, speed):
         say(line)
+    if getattr(cli.model.model, "background", None) is not None:
+        say("all tokens are planned for; where half of them or more are background alone, they are left out, and it takes less")
     if speed is not None:
         rates = f"{speed.flops / 1e9:,.0f} GFLOP/s and {speed.bandwidth / 1e9:,.1f} GB/s"
         say(f"times are rough, from {rates} that were measured just now")

@@ -102,16 +102,18 @@ class RandomShift(_Random):
 
 
 class RandomAffine3d(_Random):
-    """Turn about each axis, scale and move a little, by linear interpolation; what comes in from outside is 0.
+    """Turn about each axis, scale and move a little; what comes in from outside is 0.
 
     Args:
         degrees: The largest turn about each axis, in degrees.
         scale: The smallest and the largest factor; drawn evenly on the scale of its logarithm.
         shift: The furthest along each axis, in voxels.
         spacing: Of the voxels, in mm, so that a turn stays one where they are longer than wide; only their ratios count.
+        interpolation: Between voxels. ``nearest`` makes no value that was not there: right for volumes that hold shapes of 0 and
+            1, which ``linear`` gives soft edges that no scan has later. A mask is always taken by the nearest.
 
     Raises:
-        UsageError: Numbers outside of what makes sense.
+        UsageError: Numbers outside of what makes sense, or another interpolation.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class RandomAffine3d(_Random):
         scale: tuple[float, float] = (0.9, 1.1),
         shift: float = 0.0,
         spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        interpolation: Literal["linear", "nearest"] = "linear",
     ) -> None:
         super().__init__()
         for name, value, right in (
@@ -130,7 +133,11 @@ class RandomAffine3d(_Random):
         ):
             if not right:
                 raise UsageError(f"{name}={value} of RandomAffine3d", "positive numbers, degrees up to 180", f"Correct {name}.")
+        if interpolation not in ("linear", "nearest"):
+            found = f"interpolation={interpolation} of RandomAffine3d"
+            raise UsageError(found, "linear or nearest", "Correct interpolation.")
         self.degrees, self.scale, self.shift, self.spacing = degrees, tuple(scale), shift, tuple(spacing)
+        self.interpolation = interpolation
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Three angles, a factor and three shifts."""
@@ -160,7 +167,7 @@ class RandomAffine3d(_Random):
         theta = torch.cat([matrix, -(torch.tensor(shift, dtype=torch.float64) / half)[:, None]], dim=1)
         theta = theta.flip(0)[:, [2, 1, 0, 3]]  # grid_sample counts axes from the last
         grid = affine_grid(theta[None].to(volume.device, torch.float32), [1, *volume.shape], align_corners=False)
-        mode = "nearest" if mask else "bilinear"
+        mode = "nearest" if mask or self.interpolation == "nearest" else "bilinear"
         return grid_sample(volume[None].float(), grid, mode=mode, align_corners=False)[0].to(volume.dtype)
 
 

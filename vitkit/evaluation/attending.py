@@ -94,7 +94,9 @@ class _Overhearing(TorchFunctionMode):
         elif function is multi_head_attention_forward:
             call = _CALL_OF_MANY_HEADS.bind(*args, **kwargs).arguments | {"need_weights": True, "average_attn_weights": False}
             # The length is the first axis, with and without a batch.
-            self._take(Attention(len(call["query"]), len(call["key"]), lambda rows: _some(cast("Tensor", function(**call)[1]), rows)))
+            self._take(
+                Attention(len(call["query"]), len(call["key"]), lambda rows: _some(cast("Tensor", function(**call)[1]), rows))
+            )
         elif function in _SOFTMAX and made.ndim > 3 and _axis(args, kwargs) in (-1, made.ndim - 1):
             self._take(Attention(made.shape[-2], made.shape[-1], partial(_some, made)))
         return made
