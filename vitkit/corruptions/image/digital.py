@@ -1,8 +1,6 @@
 """Corruptions that computers make: warped, pixelated and compressed."""
 
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import pairwise
 from math import ceil
@@ -12,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -135,29 +132,25 @@ def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> 
     if not 1 <= quality <= 100:
         raise UsageError(f"a JPEG of quality {quality}", "1 to 100", "Use e.g. 85.")
 
-    def through(picture: NDArray[np.float32], made: NDArray[np.float32]) -> None:
-        levels = np.empty((*picture.shape[1:], len(picture)), np.uint8)
-        for channel, values in enumerate(picture):
-            scaled = values * np.float32(255)
+    def change(x: Tensor, _: Sequence[int]) -> Tensor:
+        pictures = x.cpu().numpy()
+        made = np.empty_like(pictures)
+        scaled, levels = np.empty_like(pictures[0]), np.empty(pictures.shape[1:], np.uint8)
+        # One after the other: the coders hardly leave Python's lock to other threads.
+        for picture, back in zip(pictures, made, strict=True):
+            np.multiply(picture, np.float32(255), out=scaled)
             scaled += np.float32(0.5)
-            levels[..., channel] = scaled
-        file = BytesIO()
-        Image.fromarray(levels if len(picture) == 3 else levels[..., 0]).save(file, "JPEG", quality=quality)
-        levels = np.asarray(Image.open(file)).reshape(levels.shape)
-        for channel, values in enumerate(made):
-            values[...] = levels[..., channel]
-        made *= np.float32(1 / 255)
+            np.copyto(levels, scaled, casting="unsafe")
+            planes = [Image.fromarray(plane) for plane in levels]
+            file = BytesIO()
+            (planes[0] if len(planes) == 1 else Image.merge("RGB", planes)).save(file, "JPEG", quality=quality)
+            # Row by row, and of each row the reds, the greens and the blues.
+            decoded = np.frombuffer(Image.open(file).tobytes("raw", "L" if len(planes) == 1 else "RGB;L"), np.uint8)
+            back[...] = decoded.reshape(-1, *back.shape[::2]).swapaxes(0, 1)
+            back *= np.float32(1 / 255)
+        return torch.from_numpy(made).to(x.device)
 
-    # Coders leave Python's lock to others for a part of their time.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-
-        def change(x: Tensor, _: Sequence[int]) -> Tensor:
-            pictures = x.cpu().numpy()
-            made = np.empty_like(pictures)
-            deque(pool.map(through, pictures, made), maxlen=0)
-            return torch.from_numpy(made).to(x.device)
-
-        return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 20)
+    return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 20)
 
 
 class _Spans:
