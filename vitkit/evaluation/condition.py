@@ -113,6 +113,10 @@ class Condition(Recorded, ABC):
         """What a reader of the results should know of the operation; ``size`` is that of the images, without channels."""
         return {}
 
+    def reads(self) -> str | None:
+        """A hash of the files that it reads besides the images, or None; with other files it is another run."""
+        return None
+
     def id(self, severity: float) -> str:
         """Identifier of the condition at a severity, unique in a suite."""
         group = self.suite if self.suite == self.name else f"{self.suite}.{self.name}"

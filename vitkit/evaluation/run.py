@@ -316,6 +316,8 @@ def _describe(
         "chunk": chunk,
         "device": subject.device.type,
     }
+    if read := {condition.name: files for condition, _ in suite if (files := condition.reads()) is not None}:
+        key["files"] = read
     info = {
         "created": provenance.now(),
         "vitkit": __version__,

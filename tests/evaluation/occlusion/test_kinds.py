@@ -124,6 +124,23 @@ def test_maps_of_a_folder_are_found_by_the_samples_id(tmp_path, ending):
         condition.apply(images(8, 8), 0.25, Context(["cats/1.jpg", "cats/4.jpg", "3"], 0, TOKENS.grid))
 
 
+def test_other_maps_are_another_run(tmp_path):
+    maps, out = tmp_path / "maps", tmp_path / "run"
+    maps.mkdir()
+    for name in "ab":
+        np.save(maps / f"{name}.npy", np.eye(8))
+    suite = Suite("maps", [SalientOcclusion("painted", [0.25], by="map", maps=str(maps))])
+    loader = [{"image": images(8, 8)[:2], "label": torch.tensor([0, 1]), "id": ["a", "b"]}]
+
+    def run():
+        return evaluate(lambda x: x.mean((2, 3)), loader, suite, out)
+
+    assert run() == run()
+    np.save(maps / "b.npy", np.ones((8, 8)))
+    with pytest.raises(UsageError, match="files"):
+        run()
+
+
 def test_maps_that_do_not_fit_are_refused(tmp_path, unchecked):
     np.save(tmp_path / "a.npy", np.zeros((8, 8)))
     np.save(tmp_path / "b.npy", np.zeros((8, 9)))

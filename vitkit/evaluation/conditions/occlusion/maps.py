@@ -1,6 +1,7 @@
 """Maps and masks that are given: a file for every sample, or a function."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -73,6 +74,13 @@ class MapFolder:
                     "Give all maps the shape of the images as the model gets them, or of its patches.",
                 )
         return torch.stack(maps)
+
+    def fingerprint(self) -> str:
+        """A hash of the names and contents of all maps."""
+        found = sha256()
+        for path in sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name.endswith(_ENDINGS)):
+            found.update(f"{path.relative_to(self.folder).as_posix()}\n{sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return f"sha256:{found.hexdigest()}"
 
     def _read(self, sample: str) -> Tensor:
         stems = [sample]

@@ -12,7 +12,7 @@ from vitkit.errors import UsageError
 from vitkit.evaluation.condition import Context
 from vitkit.evaluation.conditions.occlusion.base import CellOcclusion, Mode
 from vitkit.evaluation.conditions.occlusion.layout import Lengths, Unit, tokens
-from vitkit.evaluation.conditions.occlusion.maps import Maps, find_maps
+from vitkit.evaluation.conditions.occlusion.maps import MapFolder, Maps, find_maps
 from vitkit.evaluation.saliency import METHODS
 
 By = Literal["attention", "rollout", "gradient", "map"]
@@ -90,6 +90,10 @@ class SalientOcclusion(CellOcclusion):
     def params(self, context: Context, size: tuple[int, ...]) -> dict[str, Any]:
         """The order and what it follows, too."""
         return {**super().params(context, size), "order": self.order, "by": self.by}
+
+    def reads(self) -> str | None:
+        """The maps of a folder."""
+        return self.maps.fingerprint() if isinstance(self.maps, MapFolder) else None
 
     def masks(self, cells: Cells, severity: float, images: Tensor, context: Context) -> Bool[Tensor, "batch *grid"]:
         """The first cells in the order of their scores."""
