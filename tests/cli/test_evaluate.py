@@ -1,6 +1,9 @@
 """``vitkit evaluate`` and ``vitkit report``, as they are typed."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -246,3 +249,14 @@ def test_help(command, capsys):
     said = capsys.readouterr().out
     assert said.startswith(f"usage: vitkit {command}")
     assert "example" in said
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torchrun")
+def test_torchrun_gives_the_same_bytes(checkpoint, suite, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    words = ["evaluate", checkpoint, "--suite", suite, "--limit", "40", "--device", "cpu", "--out"]
+    assert main([*words, "alone"]) == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "vitkit.cli"]
+    subprocess.run([*torchrun, *words, "shared"], capture_output=True, check=True, timeout=120)
+    for name in ("samples.parquet", "results.csv"):
+        assert (tmp_path / "shared" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()

@@ -38,7 +38,7 @@ from vitkit.metrics import (
     percentile_interval,
 )
 
-_HELD = 2**24  # values of several conditions that are resampled at once: 64 MiB
+_HELD = 2**22  # values of several conditions that are resampled at once: 16 MiB
 _COMPARED = {"removed": ("painted", "missingness bias")}
 
 

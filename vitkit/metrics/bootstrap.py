@@ -10,7 +10,7 @@ from vitkit.errors import UsageError
 RESAMPLES = 1000
 LEVEL = 0.95
 
-_ELEMENTS = 2**23  # counts that are worked with at once: 64 MiB however many samples there are
+_ELEMENTS = 2**20  # counts that are worked with at once: 8 MiB however many samples there are
 _KEPT = 2**28  # counts that are kept for the next columns, a byte or two each; more are drawn again
 
 
