@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-test  ## style, types, import rules
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-bench  ## time and memory beside timm's, as JSON in runs/bench
-	@for name in encoder attention patterns startup evaluate_memory report_scale cache axial plan robustness_volume robustness_occlusion; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in encoder attention patterns startup evaluate_memory report_scale cache axial plan robustness_volume robustness_occlusion robustness_full; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 accuracy: $(VENV)/.installed-bench  ## accuracy of each position scheme over five seeds, in runs/bench; DATA=pneumoniamnist.npz adds X-rays
 	$(BIN)/python benchmarks/accuracy.py $(if $(DATA),--data "$(DATA)")

@@ -28,6 +28,8 @@ def show(name: str) -> str:
         "robustness_image": corruptions,
         "robustness_evidence": evidence,
         "report_scale": reports,
+        "robustness_full": whole_suite,
+        "evaluate_memory": memory,
     }
     return "\n".join([f"`{about['command']}`, on {where}:", "", *kinds.get(name, costs)(found["results"])])
 
@@ -65,6 +67,27 @@ def reports(results: dict[str, Any]) -> Iterable[str]:
     for name, row in results.items():
         if isinstance(row, dict):
             yield f"| {name} | {row['seconds']:.1f} | {row['peak_mib']:,} |"
+
+
+def whole_suite(results: dict[str, Any]) -> Iterable[str]:
+    """Time inside and outside of the model."""
+    yield "| | pictures | conditions | seconds | in the model | share outside | pictures per second | of the model alone |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for name, row in results.items():
+        seconds = f"{row['seconds']:,.0f} | {row['seconds_in_the_model']:,.0f} | {row['share_outside_the_model']:.3f}"
+        rates = f"{row['pictures_per_second']:,.1f} | {row['of_the_model_alone']:.2f}"
+        yield f"| {name} | {row['pictures']} | {row['conditions']} | {seconds} | {rates} |"
+
+
+def memory(results: dict[str, Any]) -> Iterable[str]:
+    """Peak of the process."""
+    yield "| | peak, MiB |"
+    yield "| --- | ---: |"
+    for name, value in results.items():
+        if name.startswith("peak_mib_of_"):
+            yield f"| 1,000 samples, {name.split('_')[3]} conditions | {value:,.0f} |"
+        elif name.startswith("peak_mib_"):
+            yield f"| {int(name.split('_')[2]):,} samples, 5 conditions | {value:,.0f} |"
 
 
 def corruptions(results: dict[str, Any]) -> Iterable[str]:
