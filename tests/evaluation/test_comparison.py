@@ -14,6 +14,7 @@ from sklearn.metrics import cohen_kappa_score
 from vitkit.errors import UsageError
 from vitkit.evaluation import Applied, Condition, DataInfo, Suite, compare, evaluate
 from vitkit.evaluation.comparable import first_difference
+from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
 
 
@@ -29,6 +30,13 @@ class Darker(Condition):
 
 IMAGES = torch.rand(80, 1, 2, 2, generator=torch.Generator().manual_seed(0))
 LABELS = (IMAGES.mean((1, 2, 3)) > 0.5).long()
+
+
+class Own(Darker):
+    """What it does is said to depend on the model."""
+
+    def params(self, context, size):
+        return {"grid": None if context.grid is None else list(context.grid.shape), "fill": "mean", "area": torch.rand(()).item()}
 
 
 class Bright(torch.nn.Module):
@@ -213,3 +221,19 @@ def test_the_first_difference_of_two_trees():
     assert first_difference({"a": 1}, {"a": 1}) is None
     assert first_difference({"a": 1}, {"a": 1, "b": 2}) == ("b",)
     assert first_difference([1, 2], [1, 2, 3]) == ()
+
+
+def test_conditions_that_did_something_else_are_flagged(tmp_path):
+    class Gridded(Bright):
+        def __init__(self, threshold, side):
+            super().__init__(threshold)
+            self.side = side
+
+        def grid(self, size):
+            return Grid((self.side, self.side))
+
+    suite = Suite("test", [Own((0.25, 0.5))])
+    folders = [made(tmp_path / f"{side}", suite=suite, model=Gridded(0.4, side)) for side in (1, 2)]
+    comparison, _ = compare(folders)
+    [flag] = comparison.flags
+    assert (flag.field, flag.values) == ("grid of test.darker", ["[1, 1]", "[2, 2]"])

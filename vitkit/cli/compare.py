@@ -28,6 +28,8 @@ def main(argv: list[str]) -> int:
     comparison, results = compare(arguments.folders, arguments.baseline)
     page = write_comparison(comparison, results, arguments.out)
     Console(soft_wrap=False).print(comparison_table(comparison, results))
+    for flag in comparison.flags:
+        remark(f"the runs differ in {flag.field}: {'; '.join(flag.values)}")
     for reason in comparison.left_out:
         remark(f"left out: {reason}")
     say(f"comparison: {page}")

@@ -67,7 +67,8 @@ def check_same_samples(paths: Sequence[Path], labels: Sequence[str], first: int)
 
 
 def flags(results: Sequence[Results], keys: Sequence[Mapping[str, Any]]) -> list[Flag]:
-    """What differs besides the model: software, machine, how images are prepared and batched.
+    """What differs besides the model: software, machine, how images are prepared and batched, and what conditions did to them,
+    such as which patches they hid where these are the model's own.
 
     Args:
         results: Of each run.
@@ -93,7 +94,21 @@ def flags(results: Sequence[Results], keys: Sequence[Mapping[str, Any]]) -> list
         values = [tree.get(field) for tree in trees]
         if any(value != values[0] for value in values):
             found.append(Flag(field, ["none" if value is None else str(value) for value in values]))
-    return found
+    return found + _operations(results)
+
+
+def _operations(results: Sequence[Results]) -> list[Flag]:
+    """Parameters of conditions that differ between the runs; those that differ alike are one."""
+    names: dict[tuple[str, tuple[str, ...]], dict[str, None]] = {}
+    for group in zip(*(result.conditions for result in results), strict=True):
+        if any(condition.skipped is not None for condition in group):
+            continue
+        for name in dict.fromkeys(name for condition in group for name in condition.params):
+            values = [condition.params.get(name) for condition in group]
+            if name != "area" and any(value != values[0] for value in values):
+                told = tuple("none" if value is None else str(value) for value in values)
+                names.setdefault((name, told), {})[f"{group[0].suite}.{group[0].condition}"] = None
+    return [Flag(f"{name} of {', '.join(conditions)}", list(values)) for (name, values), conditions in names.items()]
 
 
 def first_difference(one: Any, other: Any) -> tuple[str, ...] | None:

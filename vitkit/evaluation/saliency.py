@@ -173,7 +173,7 @@ class _Rollout:
 
 def _averaged(seen: Attention, tokens: int) -> Weights:
     """Attention averaged over its heads, in the places of all tokens: nobody attends to those that were left out."""
-    weights = seen.weights(None).float().mean(1)
+    weights = seen.weights(None).float().flatten(1, -3).mean(1)
     if (keep := seen.keep) is None:
         return weights
     prefix = weights.shape[1] - keep.shape[1]

@@ -1,5 +1,6 @@
 """A curve as it is shown: its points on the axis that a reader understands, and where it falls below the threshold."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -111,6 +112,13 @@ def of_volumes(results: Results) -> bool:
     return any(isinstance(shape, list) and len(shape) == 3 for shape in shapes)
 
 
+def titles(results: Results) -> dict[tuple[str, str], str]:
+    """The title of every condition by suite and name: where two are called alike, with their names."""
+    plain = {(condition.suite, condition.condition): condition.title for condition in results.conditions}
+    counts = Counter(plain.values())
+    return {key: title if counts[title] == 1 else f"{title} ({key[1]})" for key, title in plain.items()}
+
+
 def tracks(results: Results) -> list[Track]:
     """Every curve that has an accuracy at every severity.
 
@@ -118,9 +126,9 @@ def tracks(results: Results) -> list[Track]:
     """
     found = []
     hidden = VOLUME if of_volumes(results) else AREA
-    titles = [curve.title for curve in results.curves]
+    named = titles(results)
     for curve in results.curves:
-        title = curve.title if titles.count(curve.title) == 1 else f"{curve.title} ({curve.condition})"
+        title = named[curve.suite, curve.condition]
         conditions = results.at(curve)
         if any("accuracy" not in c.metrics or c.metrics["accuracy"].value is None for c in conditions):
             continue

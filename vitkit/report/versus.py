@@ -20,7 +20,7 @@ from vitkit.report.save import save_figure
 from vitkit.report.scale import SPACE, minus
 from vitkit.report.svg import inline_svg
 from vitkit.report.tabular import write_tables
-from vitkit.report.track import Track, tracks
+from vitkit.report.track import Track, titles, tracks
 from vitkit.report.words import LEVEL, points, samples
 
 SIGNIFICANT = 0.05
@@ -155,11 +155,11 @@ def _area_table(comparison: RunComparison, results: Sequence[Results]) -> tuple[
     headings = ["Condition", f"{comparison.baseline} (%)"]
     for run in comparison.others:
         headings += [f"{run.label} (points)", f"{run.label}: p (Holm)"]
-    titles = {(c.suite, c.condition): c.title for c in results[0].conditions}
+    named = titles(results[0])
     found = {run.label: _areas(comparison, run.label) for run in comparison.others}
     rows = []
     for key, first in next(iter(found.values())).items():
-        row = [Cell(titles[key], key[0]), Cell(f"{first.baseline * 100:.1f}", "", first.baseline)]
+        row = [Cell(named[key], key[0]), Cell(f"{first.baseline * 100:.1f}", "", first.baseline)]
         for run in comparison.others:
             difference = found[run.label][key]
             row += [
@@ -182,14 +182,14 @@ def _point_table(comparison: RunComparison, results: Sequence[Results]) -> tuple
         "p",
         "p (Holm)",
     ]
-    titles = {(c.suite, c.condition): (c.title, c.unit) for c in results[0].conditions}
+    named, units = titles(results[0]), {(c.suite, c.condition): c.unit for c in results[0].conditions}
     rows = []
     for d in (d for d in comparison.differences if d.family == "points"):
-        title, unit = titles[d.suite, d.condition]
+        key = d.suite, d.condition
         rows.append(
             [
-                Cell(title, d.suite),
-                Cell(minus(f"{d.severity:g}"), unit, d.severity),
+                Cell(named[key], d.suite),
+                Cell(minus(f"{d.severity:g}"), units[key], d.severity),
                 Cell(d.run),
                 Cell(f"{d.baseline * 100:.1f}", "", d.baseline),
                 Cell(f"{d.value * 100:.1f}", "", d.value),
