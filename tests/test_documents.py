@@ -26,7 +26,8 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 import vitkit
 from vitkit.cli.main import main
-from vitkit.evaluation import folder, results
+from vitkit.evaluation import results
+from vitkit.evaluation.storage import folder
 
 ROOT = Path(__file__).parents[1]
 ROOMS = [module.name for module in pkgutil.iter_modules(vitkit.__path__) if module.ispkg and module.name != "cli"]

@@ -21,8 +21,8 @@ import torch
 from vitkit import files
 from vitkit.errors import DataError, UsageError
 from vitkit.evaluation import Gain, Suite, evaluate, load_results, provenance, summarise
-from vitkit.evaluation.checksum import Checksum
-from vitkit.evaluation.claims import STALE, Claims
+from vitkit.evaluation.storage.checksum import Checksum
+from vitkit.evaluation.storage.claims import STALE, Claims
 
 forking = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
 # Processes are forked so that each of the many need not import torch again; on one thread, as here, that is safe.
@@ -104,7 +104,7 @@ def stop(monkeypatch, model, loader, out):
         raise InterruptedError
 
     with monkeypatch.context() as patch:
-        patch.setattr("vitkit.evaluation.folder.RunFolder.merge", merge)
+        patch.setattr("vitkit.evaluation.storage.folder.RunFolder.merge", merge)
         with pytest.raises(InterruptedError):
             evaluate(model, loader, suite(), out)
 

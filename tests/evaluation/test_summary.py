@@ -9,8 +9,9 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from vitkit.errors import UsageError
-from vitkit.evaluation import Applied, Condition, Suite, evaluate, summary
-from vitkit.evaluation.imagenet_c import obstacle
+from vitkit.evaluation import Applied, Condition, Suite, evaluate
+from vitkit.evaluation.summary import from_samples
+from vitkit.evaluation.summary.imagenet_c import obstacle
 from vitkit.metrics import ALEXNET
 
 
@@ -115,7 +116,7 @@ def measured(accuracy, params=None):
     """Conditions of 1,000 classes with an accuracy, and two resamples above and below it."""
     entries = [(("clean", "clean", 0.0), 1.0), *((("corruptions", *key), value) for key, value in accuracy.items())]
     return [
-        summary._Measured(
+        from_samples._Measured(
             {"suite": suite, "condition": name, "severity": severity, "skipped": None, "classes": 1000, "params": params or {}},
             {}, value, np.array([value - 0.05, value + 0.05]), np.zeros(0, dtype=np.int32),
         )
@@ -128,7 +129,7 @@ def falling():
 
 
 def test_mce_is_the_mean_of_errors_over_alexnets(results):
-    found = summary._corruption_error(measured(falling()), IMAGENET)
+    found = from_samples._corruption_error(measured(falling()), IMAGENET)
     # The errors are .1 to .5, and none on the clean images.
     assert found.refused is None
     assert found.mce.value == pytest.approx(np.mean([0.3 / share for share in ALEXNET.values()]))
@@ -143,12 +144,12 @@ def test_mce_is_refused_where_it_means_nothing():
     refused = run(Flip([0.5])).mce
     assert "these are 2 classes" in refused.refused
     assert refused.mce.value is refused.relative.value is None
-    named = summary._corruption_error(measured(falling()), [str(index) for index in range(1000)])
+    named = from_samples._corruption_error(measured(falling()), [str(index) for index in range(1000)])
     assert "of other names" in named.refused
     some = {key: value for key, value in falling().items() if key[0] != "fog" or key[1] < 3}
-    cifar = summary._corruption_error(measured(falling(), {"constants": "cifar"}), IMAGENET)
+    cifar = from_samples._corruption_error(measured(falling(), {"constants": "cifar"}), IMAGENET)
     assert "not measured: gaussian_noise/1" in cifar.refused
-    assert "not measured: fog/3, fog/4, fog/5" in summary._corruption_error(measured(some), IMAGENET).refused
+    assert "not measured: fog/3, fog/4, fog/5" in from_samples._corruption_error(measured(some), IMAGENET).refused
 
 
 def test_imagenet_is_known_by_its_names_too():
@@ -238,7 +239,7 @@ def test_differences_are_paired():
 def test_a_run_of_many_conditions_is_resampled_in_parts(monkeypatch):
     conditions = [Flip([0.1, 0.3, 0.5]), Flip([0.2, 0.4], name="other")]
     whole = run(*conditions)
-    monkeypatch.setattr(summary, "_HELD", 9000)
+    monkeypatch.setattr(from_samples, "_HELD", 9000)
     parts = run(*conditions)
     assert parts.curves == whole.curves
     for one, other in zip(whole.conditions, parts.conditions, strict=True):

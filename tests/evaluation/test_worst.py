@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from vitkit.evaluation import Gain, RandomOcclusion, Shift, Suite, evaluate, load_results, summarise
-from vitkit.evaluation.worst import LISTED, find_worst
+from vitkit.evaluation.summary.worst import LISTED, find_worst
 
 
 def suite():

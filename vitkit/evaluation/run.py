@@ -17,18 +17,18 @@ from vitkit import __version__
 from vitkit.errors import UsageError
 from vitkit.evaluation import provenance
 from vitkit.evaluation.bank import make_bank
-from vitkit.evaluation.claims import Claims
 from vitkit.evaluation.condition import Condition, Context
-from vitkit.evaluation.folder import PartWriter, RunFolder, room, slug
 from vitkit.evaluation.guards import ClassOrder, Guards, Probe, check_normalisation, check_setup, check_state
 from vitkit.evaluation.pictures import SHOWN, save_strip
 from vitkit.evaluation.profiles.store import check_profiles, write_profiles
 from vitkit.evaluation.results import CLEAN, DataInfo, Results, load_results
+from vitkit.evaluation.storage.claims import Claims
+from vitkit.evaluation.storage.folder import PartWriter, RunFolder, room, slug
 from vitkit.evaluation.stream import Stream, chunks, scan
 from vitkit.evaluation.subject import Subject
 from vitkit.evaluation.suite import Suite
 from vitkit.evaluation.summary import summarise
-from vitkit.evaluation.worst import with_pictures
+from vitkit.evaluation.summary.worst import with_pictures
 from vitkit.metrics import record
 from vitkit.recipe import recipe
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from vitkit.errors import DataError, UsageError
-from vitkit.evaluation.checksum import AlteredError, Checksum, of_entry
+from vitkit.evaluation.storage.checksum import AlteredError, Checksum, of_entry
 from vitkit.files import replacing
 
 KEPT_LOGITS = 100  # classes up to which logits are stored

@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from vitkit.evaluation.folder import read_run, read_samples
-from vitkit.evaluation.imagenet_c import SUITE, errors, obstacle
-from vitkit.evaluation.measures import COLUMNS, measure, remeasure
 from vitkit.evaluation.profiles.store import read_profiles
 from vitkit.evaluation.results import (
     SCHEMA_VERSION,
@@ -24,9 +21,12 @@ from vitkit.evaluation.results import (
     Threshold,
     Worst,
 )
+from vitkit.evaluation.storage.folder import read_run, read_samples
+from vitkit.evaluation.summary.imagenet_c import SUITE, errors, obstacle
+from vitkit.evaluation.summary.measures import COLUMNS, measure, remeasure
+from vitkit.evaluation.summary.worst import COLUMNS as SHOWN
+from vitkit.evaluation.summary.worst import find_worst
 from vitkit.evaluation.tree import read_tree
-from vitkit.evaluation.worst import COLUMNS as SHOWN
-from vitkit.evaluation.worst import find_worst
 from vitkit.metrics import (
     ALEXNET,
     Bootstrap,

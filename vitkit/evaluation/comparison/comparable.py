@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vitkit.errors import UsageError
-from vitkit.evaluation.folder import read_samples
 from vitkit.evaluation.results import Results
+from vitkit.evaluation.storage.folder import read_samples
 
 
 @dataclass(frozen=True)
