@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,7 +21,8 @@ def test_for_right_and_wrong_it_is_mcnemars_exact_test(better, worse):
 
 def test_it_agrees_with_scipy():
     values = np.random.default_rng(0).normal(0.25, 1, 60)
-    expected = stats.permutation_test((values,), np.sum, permutation_type="samples", n_resamples=9999, rng=1).pvalue
+    drawn = {"rng" if "rng" in inspect.signature(stats.permutation_test).parameters else "random_state": 1}  # scipy before 1.15
+    expected = stats.permutation_test((values,), np.sum, permutation_type="samples", n_resamples=9999, **drawn).pvalue
     assert sign_flip_test(values[:, None])[0] == pytest.approx(expected, abs=8 * (expected / 9999) ** 0.5)
 
 

@@ -38,7 +38,7 @@ from vitkit.metrics import (
     percentile_interval,
 )
 
-_HELD = 2**22  # values of several conditions that are resampled at once: 16 MiB
+_HELD = 2**20  # values of several conditions that are resampled at once: 4 MiB
 _COMPARED = {"removed": ("painted", "missingness bias")}
 
 
