@@ -209,3 +209,22 @@ def test_a_number_of_steps_does_not_change_how_long_an_epoch_is(task, fit, epoch
     schedule = trainer.lr_scheduler_configs[0].scheduler.lr_lambdas[0]
     assert schedule(2 * batches - 2) < schedule(2 * batches - 1) == 1 == schedule(2 * batches) > schedule(2 * batches + 1)
     assert schedule(30) == 0
+
+
+def test_data_without_a_length_need_steps_and_no_warm_up(task):
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            while True:
+                yield torch.rand(1, 8, 8), 0
+
+    def train(**options):
+        made = task(**options)
+        quiet = {f"enable_{name}": False for name in ("progress_bar", "model_summary", "checkpointing")}
+        trainer = L.Trainer(max_epochs=-1, max_steps=3, limit_val_batches=0, accelerator="cpu", logger=False, **quiet)
+        loader = torch.utils.data.DataLoader(Endless(), batch_size=4)
+        trainer.fit(made, loader, loader)
+        return trainer
+
+    with pytest.raises(UsageError, match=r"warmup_epochs=1\.0 for data without a length"):
+        train()
+    assert train(warmup_epochs=0.0).global_step == 3

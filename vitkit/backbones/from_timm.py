@@ -1,7 +1,6 @@
 """Models of timm."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -14,9 +13,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vitkit.backbones.backbone import Backbone, Card, NativeBackbone, TokenBackbone
-from vitkit.backbones.constructing import constructing
 from vitkit.backbones.native import to_native
 from vitkit.backbones.removal import TokenRemoval
+from vitkit.backbones.request import Request
 from vitkit.backbones.weights import load_weights
 from vitkit.errors import UsageError
 from vitkit.preprocess import Preprocess
@@ -34,16 +33,9 @@ def knows(name: str) -> bool:
     return name.startswith(_REMOTE) or timm.is_model(name.partition(".")[0])
 
 
-def load(
-    name: str,
-    weights: str | Path | None,
-    pretrained: bool,
-    num_classes: int | None,
-    in_chans: int | None,
-    arguments: dict[str, Any],
-) -> Backbone:
+def load(asked: Request) -> Backbone:
     """The model that timm makes, with what its own data configuration says."""
-    model, card = _create(name, weights, pretrained, num_classes, in_chans, arguments)
+    model, card = _create(asked)
     removal = _install_removal(model)
     if removal is None:
         backbone = Backbone(model, card)
@@ -53,41 +45,26 @@ def load(
     return TokenBackbone(model, card, removal, embed.patch_size, embed.img_size if embed.strict_img_size else None)
 
 
-def load_native(
-    name: str,
-    weights: str | Path | None,
-    pretrained: bool,
-    num_classes: int | None,
-    in_chans: int | None,
-    arguments: dict[str, Any],
-) -> NativeBackbone:
+def load_native(asked: Request) -> NativeBackbone:
     """The same weights in vitkit's encoder."""
-    model, card = _create(name, weights, pretrained, num_classes, in_chans, arguments)
+    model, card = _create(asked)
     return NativeBackbone(to_native(model, card.preprocess), card)
 
 
-def _create(
-    name: str,
-    weights: str | Path | None,
-    pretrained: bool,
-    num_classes: int | None,
-    in_chans: int | None,
-    arguments: dict[str, Any],
-) -> tuple[Any, Card]:
-    asked: dict[str, Any] = {
-        key: value for key, value in (("num_classes", num_classes), ("in_chans", in_chans)) if value is not None
-    }
+def _create(asked: Request) -> tuple[Any, Card]:
+    shape = {key: value for key in ("num_classes", "in_chans") if (value := getattr(asked, key)) is not None}
     try:
-        with constructing(f"timm:{name}", arguments):
-            model: Any = timm.create_model(name, pretrained=pretrained, **asked, **arguments)
+        with asked.constructing():
+            model: Any = timm.create_model(asked.name, pretrained=asked.pretrained, **shape, **asked.arguments)
     except RuntimeError as error:
-        remedy = f"Choose a tag among {', '.join(timm.list_pretrained(name.partition('.')[0])) or 'none'}, or give weights."
-        raise UsageError(f"timm:{name}: {error}", "a model and a tag that timm has weights for", remedy) from error
-    if weights is not None:
-        load_weights(model, weights, model.num_classes)
-    preprocess = preprocess_of(resolve_model_data_config(model), in_chans or 3)  # type: ignore[no-untyped-call]
-    classes = _classes(model) if pretrained and num_classes in (None, model.pretrained_cfg.get("num_classes")) else None
-    card = Card(f"timm:{name}", preprocess, model.num_classes, classes, random_weights=weights is None and not pretrained)
+        remedy = f"Choose a tag among {', '.join(timm.list_pretrained(asked.name.partition('.')[0])) or 'none'}, or give weights."
+        raise UsageError(f"{asked}: {error}", "a model and a tag that timm has weights for", remedy) from error
+    if asked.weights is not None:
+        load_weights(model, asked.weights, model.num_classes)
+    preprocess = preprocess_of(resolve_model_data_config(model), asked.in_chans or 3)  # type: ignore[no-untyped-call]
+    own = asked.pretrained and asked.num_classes in (None, model.pretrained_cfg.get("num_classes"))
+    loaded = asked.weights is not None or asked.pretrained
+    card = Card(str(asked), preprocess, model.num_classes, _classes(model) if own else None, random_weights=not loaded)
     return model, card
 
 

@@ -1,16 +1,13 @@
 """Models of torchvision."""
 
-from pathlib import Path
-from typing import Any
-
 import torchvision.models as library
 from torch import nn
 from torchvision.models import VisionTransformer, WeightsEnum
 from torchvision.transforms._presets import ImageClassification
 
 from vitkit.backbones.backbone import Backbone, Card, TokenBackbone
-from vitkit.backbones.constructing import constructing
 from vitkit.backbones.removal import TokenRemoval
+from vitkit.backbones.request import Request
 from vitkit.backbones.weights import load_weights
 from vitkit.errors import UsageError
 from vitkit.preprocess import Preprocess
@@ -26,37 +23,30 @@ def knows(name: str) -> bool:
     return name.partition(".")[0] in names()
 
 
-def load(
-    name: str,
-    weights: str | Path | None,
-    pretrained: bool,
-    num_classes: int | None,
-    in_chans: int | None,
-    arguments: dict[str, Any],
-) -> Backbone:
+def load(asked: Request) -> Backbone:
     """The model that torchvision makes, with the transforms of the weights that the tag names.
 
     Without a tag they are those of the library's default weights if these are loaded, and of its first, plainly trained weights
     otherwise. Loaded for other classes than the weights', the layers that give logits are random.
     """
-    if in_chans not in (None, 3):
-        raise UsageError(f"in_chans={in_chans} for torchvision:{name}", "3", "Use a model of timm.")
-    architecture, _, tag = name.partition(".")
-    entry = _entry(architecture, tag or ("DEFAULT" if pretrained else ""))
+    if asked.in_chans not in (None, 3):
+        raise UsageError(f"in_chans={asked.in_chans} for {asked}", "3", "Use a model of timm.")
+    architecture, _, tag = asked.name.partition(".")
+    entry = _entry(architecture, tag or ("DEFAULT" if asked.pretrained else ""))
     own = len(entry.meta["categories"])
-    length = num_classes or own
-    with constructing(f"torchvision:{name}", arguments):
-        if pretrained:
-            model = library.get_model(architecture, weights=entry, **arguments)
+    length = asked.num_classes or own
+    with asked.constructing():
+        if asked.pretrained:
+            model = library.get_model(architecture, weights=entry, **asked.arguments)
         else:
-            model = library.get_model(architecture, num_classes=length, **arguments)
-    if pretrained and length != own:
+            model = library.get_model(architecture, num_classes=length, **asked.arguments)
+    if asked.pretrained and length != own:
         _replace_heads(model, own, length)
-    if weights is not None:
-        load_weights(model, weights, length)
-    classes = tuple(entry.meta["categories"]) if pretrained and length == own else None
-    loaded = weights is not None or pretrained
-    card = Card(f"torchvision:{name}", preprocess_of(entry), length, classes, random_weights=not loaded)
+    if asked.weights is not None:
+        load_weights(model, asked.weights, length)
+    classes = tuple(entry.meta["categories"]) if asked.pretrained and length == own else None
+    loaded = asked.weights is not None or asked.pretrained
+    card = Card(str(asked), preprocess_of(entry), length, classes, random_weights=not loaded)
     if not isinstance(model, VisionTransformer):
         return Backbone(model, card)
     removal = TokenRemoval(prefix=1)

@@ -7,6 +7,7 @@ from typing import Any
 
 from vitkit.backbones import from_timm, from_torchvision
 from vitkit.backbones.backbone import Backbone
+from vitkit.backbones.request import Request
 from vitkit.errors import UsageError
 
 _LIBRARIES = {"timm": from_timm, "torchvision": from_torchvision}
@@ -79,10 +80,9 @@ def load(
     if twice := sorted({"num_classes", "in_chans", "pretrained", "weights"} & set(further)):
         found = f"{' and '.join(twice)} among the arguments of {name}"
         raise UsageError(found, "what only the library's constructor knows", "Give it as an argument of its own.")
+    asked = Request(library, model_name, weights, pretrained, num_classes, in_chans, further)
     try:
-        if native:
-            return from_timm.load_native(model_name, weights, pretrained, num_classes, in_chans, further)
-        return _LIBRARIES[library].load(model_name, weights, pretrained, num_classes, in_chans, further)
+        return from_timm.load_native(asked) if native else _LIBRARIES[library].load(asked)
     except OSError as error:
         raise UsageError(
             f"{name} could not be downloaded ({type(error).__name__})",

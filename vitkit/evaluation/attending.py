@@ -17,7 +17,7 @@ _SOFTMAX = {softmax, torch.softmax, Tensor.softmax}
 
 
 @dataclass(frozen=True)
-class Attention:
+class Attended:
     """One attention that a model just computes.
 
     Args:
@@ -37,7 +37,7 @@ class Attention:
 
 
 @contextmanager
-def attending(modules: Iterable[nn.Module], take: Callable[[Attention], None]) -> Iterator[None]:
+def attending(modules: Iterable[nn.Module], take: Callable[[Attended], None]) -> Iterator[None]:
     """While this is open, every attention is given to ``take``; afterwards nothing of it is left on the model.
 
     What has a method ``weights``, as vitkit's :class:`~vitkit.attention.Attention`, is asked for them. All else is seen where
@@ -60,20 +60,20 @@ def attending(modules: Iterable[nn.Module], take: Callable[[Attention], None]) -
         yield
 
 
-def _ask(take: Callable[[Attention], None], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _ask(take: Callable[[Attended], None], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     given = inspect.signature(module.forward).bind(*args, **kwargs).arguments
     tokens = math.prod(next(iter(given.values())).shape[1:-1])
 
     def weights(rows: int | None) -> Tensor:
         return _some(module.weights(*args, **kwargs), rows)  # type: ignore[operator]
 
-    take(Attention(tokens, tokens, weights, given.get("keep"), told=True))
+    take(Attended(tokens, tokens, weights, given.get("keep"), told=True))
 
 
 class _Overhearing(TorchFunctionMode):
     """Hears the calls of torch's functions that attend."""
 
-    def __init__(self, take: Callable[[Attention], None]) -> None:
+    def __init__(self, take: Callable[[Attended], None]) -> None:
         super().__init__()
         self._take, self._resting = take, 0
 
@@ -90,15 +90,15 @@ class _Overhearing(TorchFunctionMode):
             return made
         if function is scaled_dot_product_attention:
             call = _CALL.bind(*args, **kwargs).arguments
-            self._take(Attention(call["query"].shape[-2], call["key"].shape[-2], lambda rows: _softmax(**call, rows=rows)))
+            self._take(Attended(call["query"].shape[-2], call["key"].shape[-2], lambda rows: _softmax(**call, rows=rows)))
         elif function is multi_head_attention_forward:
             call = _CALL_OF_MANY_HEADS.bind(*args, **kwargs).arguments | {"need_weights": True, "average_attn_weights": False}
             # The length is the first axis, with and without a batch.
             self._take(
-                Attention(len(call["query"]), len(call["key"]), lambda rows: _some(cast("Tensor", function(**call)[1]), rows))
+                Attended(len(call["query"]), len(call["key"]), lambda rows: _some(cast("Tensor", function(**call)[1]), rows))
             )
         elif function in _SOFTMAX and made.ndim > 3 and _axis(args, kwargs) in (-1, made.ndim - 1):
-            self._take(Attention(made.shape[-2], made.shape[-1], partial(_some, made)))
+            self._take(Attended(made.shape[-2], made.shape[-1], partial(_some, made)))
         return made
 
 

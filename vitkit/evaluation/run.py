@@ -316,7 +316,7 @@ def _describe(
         "chunk": chunk,
         "device": subject.device.type,
     }
-    if read := {condition.name: files for condition, _ in suite if (files := condition.reads()) is not None}:
+    if read := {f"{one.suite}.{one.name}": files for one in suite.conditions if (files := one.reads()) is not None}:
         key["files"] = read
     info = {
         "created": provenance.now(),

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vitkit.errors import UsageError
-from vitkit.evaluation.attending import Attention, attending
+from vitkit.evaluation.attending import Attended, attending
 from vitkit.grid import Grid
 
 METHODS = ("attention", "rollout", "gradient")
@@ -103,7 +103,7 @@ class Saliency:
         kept = _Last() if method == "attention" else _Rollout()
         tokens = len(self.grid)
 
-        def take(seen: Attention) -> None:
+        def take(seen: Attended) -> None:
             if seen.keep is not None or seen.queries == seen.keys >= tokens:
                 kept.take(partial(_averaged, seen, tokens))
 
@@ -171,7 +171,7 @@ class _Rollout:
         return self._product
 
 
-def _averaged(seen: Attention, tokens: int) -> Weights:
+def _averaged(seen: Attended, tokens: int) -> Weights:
     """Attention averaged over its heads, in the places of all tokens: nobody attends to those that were left out."""
     weights = seen.weights(None).float().flatten(1, -3).mean(1)
     if (keep := seen.keep) is None:

@@ -28,7 +28,7 @@ from vitkit.tasks.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Any, ...]
+Batch = Sequence[Any]
 """Images in [0, 1], labels, the samples' names, and in a :class:`vitkit.data.Batch` which voxels are real, and segmentations."""
 
 
@@ -290,7 +290,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         """AdamW over :func:`parameter_groups`, with :func:`warmup_cosine` per step.
 
         Raises:
-            UsageError: A training without an end.
+            UsageError: A training without an end, or epochs of warm-up on data without a length.
         """
         groups = parameter_groups(self.model, self.lr, self.weight_decay, self.layer_decay)
         optimiser = torch.optim.AdamW(groups, lr=self.lr)
@@ -303,10 +303,15 @@ class ClassificationTask(L.LightningModule, Recorded):
             )
         if self.trainer.train_dataloader is None:  # as it is before the first epoch, if nobody counted its batches yet
             self.trainer.fit_loop.setup_data()
-        batches, epochs = self.trainer.num_training_batches, self.trainer.max_epochs or 1
-        counted = batches != float("inf")  # what has no length has so many batches
-        per_epoch = math.ceil(batches / self.trainer.accumulate_grad_batches) if counted else steps / max(1, epochs)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(int(steps), round(self.warmup_epochs * per_epoch)))
+        batches = self.trainer.num_training_batches
+        if math.isinf(batches) and self.warmup_epochs:
+            raise UsageError(
+                f"model.warmup_epochs={self.warmup_epochs} for data without a length",
+                "epochs whose length is known",
+                "Set trainer.limit_train_batches, or model.warmup_epochs to 0.",
+            )
+        warmup = self.warmup_epochs and round(self.warmup_epochs * math.ceil(batches / self.trainer.accumulate_grad_batches))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(int(steps), int(warmup)))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def description(self) -> Recipe:

@@ -81,6 +81,7 @@ def flags(results: Sequence[Results], keys: Sequence[Mapping[str, Any]]) -> list
             "hardware": result.hardware,
             "device": key.get("device"),
             "chunk": key.get("chunk"),
+            "files": key.get("files"),
             "data.name": result.data.name,
             "data.fingerprint": result.data.fingerprint,
             "random weights": result.model.random_weights,

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitkit.evaluation.attending import Attention, attending
+from vitkit.evaluation.attending import Attended, attending
 from vitkit.evaluation.profiles.layers import Layers
 
 ROWS = 256  # queries whose attention is kept, spread evenly: all of a picture of 16 x 16 tokens
@@ -34,7 +34,7 @@ class Heard:
         """A hook that says that it is in none."""
         self.layer = ""
 
-    def take(self, seen: Attention) -> None:
+    def take(self, seen: Attended) -> None:
         """Keep how queries attend within a layer."""
         if self.layer and not (seen.told and seen.queries > TOLD):
             weights = seen.weights(ROWS).detach().nan_to_num(0.0)
