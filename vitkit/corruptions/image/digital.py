@@ -1,20 +1,18 @@
 """Corruptions that computers make: warped, pixelated and compressed."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from itertools import pairwise
 from math import ceil
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from vitkit.corruptions.image.constants import Constants, constant
 from vitkit.corruptions.image.filters import gaussian
+from vitkit.corruptions.image.libjpeg import coded
 from vitkit.corruptions.image.pieces import in_pieces
 from vitkit.corruptions.random import uniform
 from vitkit.errors import UsageError
@@ -100,7 +98,7 @@ def jpeg_compression(
     seeds: Sequence[int] = (),
     constants: Constants = "imagenet",
 ) -> Float[Tensor, "batch channels height width"]:
-    """Through the bytes of a JPEG of low quality, on the CPU; nothing is random.
+    """What a JPEG of low quality leaves; nothing is random.
 
     Args:
         images: Values in [0, 1], grey or RGB. They are rounded to 256 levels first.
@@ -115,7 +113,7 @@ def jpeg_compression(
 
 
 def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> Float[Tensor, "batch channels height width"]:
-    """Through the bytes of a JPEG, on the CPU, with colours at half of the resolution as is common.
+    """What is left of pictures in a JPEG with colours at half of the resolution, as is common: libjpeg's levels, bit for bit.
 
     The files of ImageNet-C were saved with a quality of 85, so this on what a corruption made is nearer to them.
 
@@ -133,22 +131,7 @@ def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> 
         raise UsageError(f"a JPEG of quality {quality}", "1 to 100", "Use e.g. 85.")
 
     def change(x: Tensor, _: Sequence[int]) -> Tensor:
-        pictures = x.cpu().numpy()
-        made = np.empty_like(pictures)
-        scaled, levels = np.empty_like(pictures[0]), np.empty(pictures.shape[1:], np.uint8)
-        # One after the other: the coders hardly leave Python's lock to other threads.
-        for picture, back in zip(pictures, made, strict=True):
-            np.multiply(picture, np.float32(255), out=scaled)
-            scaled += np.float32(0.5)
-            np.copyto(levels, scaled, casting="unsafe")
-            planes = [Image.fromarray(plane) for plane in levels]
-            file = BytesIO()
-            (planes[0] if len(planes) == 1 else Image.merge("RGB", planes)).save(file, "JPEG", quality=quality)
-            # Row by row, and of each row the reds, the greens and the blues.
-            decoded = np.frombuffer(Image.open(file).tobytes("raw", "L" if len(planes) == 1 else "RGB;L"), np.uint8)
-            back[...] = decoded.reshape(-1, *back.shape[::2]).swapaxes(0, 1)
-            back *= np.float32(1 / 255)
-        return torch.from_numpy(made).to(x.device)
+        return coded((x * 255).add_(0.5).floor_(), quality).mul_(1 / 255)
 
     return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 20)
 

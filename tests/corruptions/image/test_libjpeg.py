@@ -1,0 +1,75 @@
+"""The levels of a JPEG made in tensors are those that Pillow reads from the file that it wrote, bit for bit."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from vitkit.corruptions.image import jpeg
+
+QUALITIES = [1, 3, 7, 10, 15, 18, 25, 50, 75, 85, 95, 100]
+SIZES = [(1, 1), (2, 300), (33, 1), (8, 3), (5, 4), (5, 5), (9, 6), (17, 33), (31, 30), (50, 47), (64, 16)]
+
+
+def through_a_file(levels, quality):
+    """An array (channels, height, width) of bytes, written and read by Pillow."""
+    file = BytesIO()
+    Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)).save(file, "JPEG", quality=quality)
+    read = np.asarray(Image.open(file))
+    return read[None] if read.ndim == 2 else read.transpose(2, 0, 1)
+
+
+def check(levels, quality):
+    made = jpeg(torch.from_numpy(levels).float() / 255, quality)
+    expected = np.stack([through_a_file(picture, quality) for picture in levels])
+    assert torch.equal(made, torch.from_numpy(expected).float() * (1 / 255))
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_photographs(quality, channels):
+    photographs = np.stack([photograph[100:228, 200:360] for photograph in load_sample_images().images])
+    check(photographs.transpose(0, 3, 1, 2)[:, :channels].copy(), quality)
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (2, 300), (33, 1), (8, 3), (5, 4), (5, 5), (9, 6), (17, 33), (31, 30), (50, 47), (64, 16)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_noise_of_any_size(size, channels):
+    """Noise has the largest coefficients; sizes that blocks of 8 or 16 do not divide have edges that are made up."""
+    draws = np.random.default_rng(0)
+    for quality in QUALITIES:
+        check(draws.integers(0, 256, (3, channels, *size), np.uint8), quality)
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_black_and_white(quality):
+    """Edges as high as they can be go beyond the levels there are."""
+    draws = np.random.default_rng(quality)
+    check(draws.integers(0, 2, (3, 3, 40, 56), np.uint8) * np.uint8(255), quality)
+    check(np.repeat(np.repeat(draws.integers(0, 2, (3, 3, 10, 14), np.uint8), 4, 2), 4, 3) * np.uint8(255), quality)
+
+
+def test_many_threads_or_one_precision_or_another_change_nothing():
+    images = torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    expected, threads, precision = jpeg(images, 15), torch.get_num_threads(), torch.get_float32_matmul_precision()
+    try:
+        torch.set_num_threads(1)
+        torch.set_float32_matmul_precision("medium")
+        assert torch.equal(jpeg(images, 15), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(jpeg(images, 15), expected)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu():
+    images = torch.rand(2, 3, 67, 80, generator=torch.Generator().manual_seed(0))
+    for quality in QUALITIES:
+        assert torch.equal(jpeg(images.cuda(), quality).cpu(), jpeg(images, quality))
