@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
-CPU_FORWARD, CPU_BACKWARD = 2**24, 2**18
-"""Numbers that a tile holds per tensor: with the fused kernel all there is, with plain products a MiB of float32."""
+CPU_ELEMENTS = 2**19
+"""Numbers that a tile holds per tensor: 2 MiB of float32."""
 DEVICE_ELEMENTS = 2**25
 """The same on another device, which is to be kept busy: 128 MiB."""
 MOST_PROBLEMS = 2**16 - 1
@@ -54,6 +54,7 @@ def axial_attention(
     if q.device.type != "cpu" and not learned and real is None:
         return _fused(q, k, v, tuple(shape), lengths, biases, gates, scale)
     tokens = (x.contiguous() for x in (q, k, v))
+    real = None if real is None else real.contiguous()
     out: Tensor = _run(*tokens, tuple(shape), tuple(lengths), gates, real, scale, *biases)
     return out
 
@@ -74,9 +75,9 @@ def _fused(
         lines = [_lines(x.contiguous(), shape, axis, length) for x in (q, k, v)]
         pre, _, post, heads, _ = lines[0].shape
         parts = []
-        for some in _ranges(pre, MOST_PROBLEMS):
+        for some in _ranges(slice(0, pre), MOST_PROBLEMS):
             row = []
-            for positions in _ranges(post, MOST_PROBLEMS // heads):
+            for positions in _ranges(slice(0, post), MOST_PROBLEMS // heads):
                 own, other, mean = (_problems(x[some, :, positions]) for x in lines)
                 mask = None if bias is None else bias.detach().to(q.dtype).repeat(positions.stop - positions.start, 1, 1)[None]
                 out = scaled_dot_product_attention(own, other, mean, attn_mask=mask, scale=scale)
@@ -108,39 +109,27 @@ class _Axial(torch.autograd.Function):
         scale: float,
         *biases: Tensor | None,
     ) -> Tensor:
-        total: Tensor | None = None
-        sums = []
-        for axis, (length, bias) in enumerate(zip(lengths, biases, strict=True)):
-            queries, keys, values = (_lines(x, shape, axis, length) for x in (q, k, v))
-            seen = None if real is None else _lines(real.contiguous(), shape, axis, length)
-            lse = q.new_empty(*queries.shape[:4], dtype=_exact(q))
-            for tile in _tiles(queries, CPU_FORWARD if q.device.type == "cpu" else DEVICE_ELEMENTS):
-                own, other, mean = (_problems(x[tile]) for x in (queries, keys, values))
-                out, lse_of = _attend(own, other, mean, _logits(bias, seen, tile, queries.shape[3], q), scale)
-                if seen is not None:
-                    blind = ~_keys(seen[tile], queries.shape[3]).any(-1)[..., None]
-                    # An infinite sum makes every probability zero, here and in the backward pass.
-                    out, lse_of = out.masked_fill(blind[..., None], 0), lse_of.masked_fill(blind, float("inf"))
-                out = _back(out, queries[tile])
-                if gates is not None:
-                    out = out * gates[axis, :, None].to(out.dtype)
-                lse[tile] = lse_of.transpose(1, 2).reshape(lse[tile].shape)
-                if total is None and out.numel() == q.numel():
-                    total = out.reshape(q.shape)  # all of the first axis: nothing to add it to
-                    continue
-                total = torch.empty_like(q) if total is None else total
-                _put(out, _lines(total, shape, axis, length)[tile], axis)
-            sums.append(lse)
-        ctx.save_for_backward(q, k, v, gates, real, *sums, *biases)
+        exact, heads = _exact(q), q.shape[2]
+        total = torch.empty_like(q)
+        lines = [[_lines(x, shape, axis, length) for x in (q, k, v, total)] for axis, length in enumerate(lengths)]
+        seen = [None if real is None else _lines(real, shape, axis, length) for axis, length in enumerate(lengths)]
+        work, buffers = _work([of_axis[0] for of_axis in lines], 4, exact)
+        for axis, tile in work:
+            *read, into = (x[tile] for x in lines[axis])
+            own, other, mean = (_flat(x, buffer) for x, buffer in zip(read, buffers, strict=False))
+            weights = _weights(own, other, biases[axis], _keys(seen[axis], tile, heads), scale, buffers[3])
+            out = _back(torch.bmm(weights, mean, out=own), into)
+            if gates is not None:
+                out.mul_(gates[axis, :, None].to(exact))
+            _put(out, into, axis)
+        ctx.save_for_backward(q, k, v, gates, real, *biases)
         ctx.shape, ctx.lengths, ctx.scale = shape, lengths, scale
-        assert total is not None
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, gates, real, *rest = ctx.saved_tensors
-        sums, biases = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        q, k, v, gates, real, *biases = ctx.saved_tensors
         exact, scale, heads = _exact(q), ctx.scale, q.shape[2]
         grad = grad.contiguous()
         grads = [torch.empty_like(x) if x.dtype == exact else torch.empty_like(x, dtype=exact) for x in (q, k, v)]
@@ -149,39 +138,30 @@ class _Axial(torch.autograd.Function):
             for bias, needed in zip(biases, ctx.needs_input_grad[8:], strict=True)
         ]
         grad_gates = None if gates is None else torch.zeros_like(gates)
-        for axis, (length, bias, lse) in enumerate(zip(ctx.lengths, biases, sums, strict=True)):
-            queries, keys, values, upstream, *into = (_lines(x, ctx.shape, axis, length) for x in (q, k, v, grad, *grads))
-            seen = None if real is None else _lines(real.contiguous(), ctx.shape, axis, length)
-            for tile in _tiles(queries, CPU_BACKWARD if q.device.type == "cpu" else DEVICE_ELEMENTS):
-                own, other, mean, slope = (_flat(x[tile], exact) for x in (queries, keys, values, upstream))
-                count = len(own)
-                of = lse[tile].flatten(2).transpose(1, 2).reshape(count, length, 1)
-                if bias is None:
-                    weights = torch.baddbmm(of, own, other.transpose(1, 2), beta=-1, alpha=scale)
-                else:
-                    weights = (bias.to(exact) - of.view(-1, heads, length, 1)).view(count, length, length)
-                    weights.baddbmm_(own, other.transpose(1, 2), alpha=scale)
-                if seen is not None:
-                    weights.masked_fill_(~_keys(seen[tile], heads).reshape(count, 1, length), float("-inf"))
-                weights.exp_()
-                grad_v = torch.bmm(weights.transpose(1, 2), slope)
-                scores = torch.bmm(slope, mean.transpose(1, 2))
-                dots = torch.linalg.vecdot(scores, weights)
-                scores.sub_(dots[..., None]).mul_(weights)
-                if gates is not None and grad_gates is not None:
-                    grad_gates[axis] += dots.view(-1, heads, length).sum((0, 2)).to(gates.dtype)
-                    gate = gates[axis].to(exact).repeat(count // heads)[:, None, None]
-                    grad_v.mul_(gate)
-                    scores.mul_(gate)
-                if (into_bias := grad_biases[axis]) is not None:
-                    into_bias += scores.view(-1, heads, length, length).sum(0)
-                grad_q, grad_k = (
-                    torch.baddbmm(torch.empty_like(own), left, right, beta=0, alpha=scale)
-                    for left, right in ((scores, other), (scores.transpose(1, 2), own))
-                )
-                for where, found in zip(into, (grad_q, grad_k, grad_v), strict=True):
-                    there = where[tile]
-                    _put(_back(found.view(there.shape[0], -1, length, found.shape[-1]), there), there, axis)
+        lines = [[_lines(x, ctx.shape, axis, length) for x in (q, k, v, grad, *grads)] for axis, length in enumerate(ctx.lengths)]
+        seen = [None if real is None else _lines(real, ctx.shape, axis, length) for axis, length in enumerate(ctx.lengths)]
+        work, buffers = _work([of_axis[0] for of_axis in lines], 6, exact)
+        for axis, tile in work:
+            *read, into_q, into_k, into_v = (x[tile] for x in lines[axis])
+            own, other, mean, slope = (_flat(x, buffer) for x, buffer in zip(read, buffers, strict=False))
+            weights = _weights(own, other, biases[axis], _keys(seen[axis], tile, heads), scale, buffers[4])
+            count, length, _ = weights.shape
+            scores = buffers[5][: weights.numel()].view_as(weights)
+            torch.bmm(slope, mean.transpose(1, 2), out=scores)
+            grad_v = torch.bmm(weights.transpose(1, 2), slope, out=mean)
+            dots = torch.linalg.vecdot(scores, weights)
+            scores.sub_(dots[..., None]).mul_(weights)
+            if gates is not None and grad_gates is not None:
+                grad_gates[axis] += dots.view(-1, heads, length).sum((0, 2)).to(gates.dtype)
+                gate = gates[axis].to(exact).repeat(count // heads)[:, None, None]
+                grad_v.mul_(gate)
+                scores.mul_(gate)
+            if (into_bias := grad_biases[axis]) is not None:
+                into_bias += scores.view(-1, heads, length, length).sum(0)
+            grad_q = torch.baddbmm(slope, scores, other, beta=0, alpha=scale, out=slope)
+            grad_k = torch.baddbmm(other, scores.transpose(1, 2), own, beta=0, alpha=scale, out=other)
+            for found, into in ((grad_q, into_q), (grad_k, into_k), (grad_v, into_v)):
+                _put(_back(found, into), into, axis)
         return *(x.to(q.dtype) for x in grads), None, None, grad_gates, None, None, *grad_biases
 
 
@@ -195,23 +175,43 @@ def _lines(
     return x.view(-1, length, prod(shape[axis + 1 :]), *x.shape[2:])
 
 
-def _tiles(lines: Float[Tensor, "before length after heads head_dim"], most: int) -> Iterator[Tile]:
+def _work(
+    lines: Sequence[Float[Tensor, "_ _ _ heads head_dim"]], count: int, dtype: torch.dtype
+) -> tuple[list[tuple[int, Tile]], Float[Tensor, "buffers room"]]:
+    """Every axis and tile, and so many buffers for one at a time.
+
+    First all of the first axis; then slabs of it, in each of which the other axes are done while a CPU's cache holds its tokens.
+    The buffers, too, stay there from tile to tile.
+    """
+    most = CPU_ELEMENTS if lines[0].device.type == "cpu" else DEVICE_ELEMENTS
+    work = [(0, tile) for tile in _tiles(lines[0].shape, slice(0, lines[0].shape[0]), most)]
+    slabs = lines[0].shape[0] * lines[0].shape[1]
+    for some in _ranges(slice(0, slabs), max(most // (lines[0].numel() // slabs), 1)):
+        for axis, x in enumerate(lines[1:], start=1):
+            each = x.shape[0] // slabs
+            work += [(axis, tile) for tile in _tiles(x.shape, slice(some.start * each, some.stop * each), most)]
+    tiles = (lines[axis][tile] for axis, tile in work)
+    room = max(x.numel() // x.shape[-1] * max(x.shape[1], x.shape[-1]) for x in tiles)
+    return work, lines[0].new_empty(count, room, dtype=dtype)
+
+
+def _tiles(shape: torch.Size, lines: slice, most: int) -> Iterator[Tile]:
     """Some lines at a time, so that neither their tokens nor their scores are more than ``most`` numbers."""
-    before, length, after, heads, head_dim = lines.shape
+    _, length, after, heads, head_dim = shape
     count = max(most // (length * max(length, head_dim) * heads), 1)
     everything = slice(0, length)
     if count >= after:
-        for some in _ranges(before, max(count // max(after, 1), 1)):
+        for some in _ranges(lines, max(count // max(after, 1), 1)):
             yield some, everything, slice(0, after)
         return
-    for index in range(before):
-        for positions in _ranges(after, count):
+    for index in range(lines.start, lines.stop):
+        for positions in _ranges(slice(0, after), count):
             yield slice(index, index + 1), everything, positions
 
 
-def _ranges(total: int, most: int) -> Iterator[slice]:
-    for start in range(0, total, most):
-        yield slice(start, min(start + most, total))
+def _ranges(whole: slice, most: int) -> Iterator[slice]:
+    for start in range(whole.start, whole.stop, most):
+        yield slice(start, min(start + most, whole.stop))
 
 
 def _problems(x: Float[Tensor, "before length after heads head_dim"]) -> Float[Tensor, "before problems length head_dim"]:
@@ -219,18 +219,20 @@ def _problems(x: Float[Tensor, "before length after heads head_dim"]) -> Float[T
     return x.flatten(2, 3).transpose(1, 2)
 
 
-def _back(
-    x: Float[Tensor, "before problems length head_dim"], like: Float[Tensor, "before length after heads head_dim"]
-) -> Float[Tensor, "before length after heads head_dim"]:
-    """The reverse of :func:`_problems`."""
-    return x.transpose(1, 2).unflatten(2, like.shape[2:4])
-
-
 def _flat(
-    x: Float[Tensor, "before length after heads head_dim"], dtype: torch.dtype
+    x: Float[Tensor, "before length after heads head_dim"], buffer: Float[Tensor, " room"]
 ) -> Float[Tensor, "problems length head_dim"]:
     """A copy in one batch, as products of many small matrices want it."""
-    return _problems(x).to(dtype).reshape(-1, x.shape[1], x.shape[4])
+    there = x.permute(0, 2, 3, 1, 4)
+    return buffer[: x.numel()].view(there.shape).copy_(there).flatten(0, 2)
+
+
+def _back(
+    x: Float[Tensor, "problems length head_dim"], like: Float[Tensor, "before length after heads head_dim"]
+) -> Float[Tensor, "before length after heads head_dim"]:
+    """The reverse of :func:`_flat`; a view."""
+    before, length, after, heads, head_dim = like.shape
+    return x.view(before, after, heads, length, head_dim).permute(0, 3, 1, 2, 4)
 
 
 def _put(found: Float[Tensor, "*shape"], into: Float[Tensor, "*shape"], axis: int) -> None:
@@ -241,43 +243,30 @@ def _put(found: Float[Tensor, "*shape"], into: Float[Tensor, "*shape"], axis: in
         into.copy_(found)
 
 
-def _keys(seen: Bool[Tensor, "before length after"], heads: int) -> Bool[Tensor, "before problems length"]:
-    return seen.transpose(1, 2).repeat_interleave(heads, dim=1)
+def _keys(seen: Bool[Tensor, "before length after"] | None, tile: Tile, heads: int) -> Bool[Tensor, "problems 1 length"] | None:
+    """Keys of a tile that may be seen."""
+    return None if seen is None else seen[tile].transpose(1, 2).repeat_interleave(heads, dim=1).flatten(0, 1)[:, None]
 
 
-def _logits(
+def _weights(
+    q: Float[Tensor, "problems length head_dim"],
+    k: Float[Tensor, "problems length head_dim"],
     bias: Float[Tensor, "heads length length"] | None,
-    seen: Bool[Tensor, "before length after"] | None,
-    tile: Tile,
-    heads: int,
-    like: Tensor,
-) -> Float[Tensor, "some problems #length length"] | None:
-    """Bias and mask of a tile."""
-    mask = None if bias is None else bias.to(like.dtype).repeat(tile[2].stop - tile[2].start, 1, 1)[None]
-    if seen is None:
-        return mask
-    # The lowest number and not minus infinity, so that a query without keys gets numbers, which are put right later.
-    shut = torch.zeros((), dtype=like.dtype, device=like.device) if mask is None else mask
-    return torch.where(_keys(seen[tile], heads)[:, :, None], shut, torch.finfo(like.dtype).min)
-
-
-def _attend(
-    q: Float[Tensor, "before problems length head_dim"],
-    k: Float[Tensor, "before problems length head_dim"],
-    v: Float[Tensor, "before problems length head_dim"],
-    logits: Float[Tensor, "some problems #length length"] | None,
+    seen: Bool[Tensor, "problems 1 length"] | None,
     scale: float,
-) -> tuple[Float[Tensor, "before problems length head_dim"], Float[Tensor, "before problems length"]]:
-    """Attention and its log-sum-exp."""
-    if q.device.type == "cpu":
-        out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, False, attn_mask=logits, scale=scale)
-        return out, lse
-    exact = _exact(q)
-    scores = (q.to(exact) @ k.to(exact).transpose(-1, -2)).mul_(scale)
-    if logits is not None:
-        scores = scores + logits
-    lse = scores.logsumexp(-1)
-    return ((scores - lse[..., None]).exp_() @ v.to(exact)).to(q.dtype), lse
+    buffer: Float[Tensor, " room"],
+) -> Float[Tensor, "problems length length"]:
+    """Probabilities; zeros where a query sees nothing."""
+    count, length, _ = q.shape
+    weights = buffer[: count * length**2].view(count, length, length)
+    if bias is not None:
+        weights.view(-1, *bias.shape).copy_(bias)
+    weights.baddbmm_(q, k.transpose(1, 2), beta=0 if bias is None else 1, alpha=scale)
+    if seen is None:
+        return torch.softmax(weights, -1, out=weights)
+    # The lowest number and not minus infinity, so that a query without keys gets numbers, which are put right after.
+    weights.masked_fill_(~seen, torch.finfo(weights.dtype).min)
+    return torch.softmax(weights, -1, out=weights).masked_fill_(~seen, 0)
 
 
 def _exact(x: Tensor) -> torch.dtype:

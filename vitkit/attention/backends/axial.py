@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vitkit.attention.axial import CPU_BACKWARD, CPU_FORWARD, DEVICE_ELEMENTS, axial_attention
+from vitkit.attention.axial import CPU_ELEMENTS, DEVICE_ELEMENTS, axial_attention
 from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
 from vitkit.attention.patterns import Axial
@@ -43,17 +43,10 @@ class AxialViews(Backend):
         lengths = case.pattern.lengths(case.grid)
         rows = case.batch * case.num_heads * case.tokens
         flops = 2 * rows * sum(lengths) * case.head_dim
-        if case.device != "cpu":
-            tile = 3 * min(DEVICE_ELEMENTS, rows * max(*lengths, case.head_dim))
-        else:
-            forward = min(CPU_FORWARD, rows * case.head_dim) + (
-                rows * max(lengths) // case.num_heads if case.real is not None else 0
-            )
-            backward = 10 * min(CPU_BACKWARD, rows * max(*lengths, case.head_dim)) if case.gradients else 0
-            tile = max(forward, backward)
+        most = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
+        tiles = (6 if case.gradients else 4) * min(most, rows * max(*lengths, case.head_dim))
         bias = case.num_heads * sum(length**2 for length in lengths) if case.biased else 0
-        sums = rows * len(lengths) if case.gradients else 0
-        return Cost((tile + bias + sums) * case.exact.itemsize, flops * (7 if case.gradients else 2))
+        return Cost((tiles + bias) * case.exact.itemsize, flops * (7 if case.gradients else 2))
 
     def __call__(  # noqa: D102
         self,
