@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from vitkit.attention.attend import attend
 from vitkit.attention.backends import BACKENDS
 from vitkit.attention.patterns import Axial, Full, Pattern
+from vitkit.attention.projection import Projection, project
 from vitkit.attention.scorers import ScaledDotProduct, Scorer
 from vitkit.bias import Bias, NoBias
 from vitkit.errors import UsageError
@@ -87,7 +87,7 @@ class Attention(nn.Module, Recorded):
         self.qkv = nn.Linear(dim, dim + 2 * shared * head_dim, bias=qkv_bias)
         self.q_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
         self.k_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Projection(dim, dim)
         gates = pattern.gates if isinstance(pattern, Axial) else 0
         self.gates = nn.Parameter(torch.ones(gates, num_heads)) if gates else None
         self.attn_drop = dropout
@@ -172,5 +172,5 @@ class Attention(nn.Module, Recorded):
             widths = [count * self.head_dim for count in heads]
             offsets = (None,) * 3 if self.qkv.bias is None else self.qkv.bias.split(widths)
             parts = zip(self.qkv.weight.split(widths), offsets, strict=True)
-            return tuple(linear(x, weight, offset).unflatten(2, (-1, self.head_dim)).transpose(1, 2) for weight, offset in parts)
+            return tuple(project(x, weight, offset).unflatten(2, (-1, self.head_dim)).transpose(1, 2) for weight, offset in parts)
         return self.qkv(x).unflatten(2, (sum(heads), self.head_dim)).transpose(1, 2).split(heads, dim=1)

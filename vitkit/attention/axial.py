@@ -1,9 +1,9 @@
 """Axial attention on tensors as they lie, in time and memory that grow with N(L₁ + ... + Lₙ).
 
 Queries, keys and values are three tensors of tokens, (batch, N, heads, head_dim). The lines along an axis are then a view of
-each: what precedes the axis joins the batch, what follows it the heads, and nothing is permuted. On the CPU the forward pass is
-torch's fused kernel on such views. The backward pass finds the probabilities again from the log-sum-exp, as in FlashAttention
-(Dao et al. 2022, algorithm 4), in plain batched products on tiles that a core's cache holds, and adds each axis's gradients into
+each: what precedes the axis joins the batch, what follows it the heads, and nothing is permuted. The lines are many and short, so
+plain batched products on tiles that a CPU's cache holds are faster than torch's fused kernel, which is made for
+long ones. The backward pass finds the probabilities of a tile again, so that none are kept, and adds each axis's gradients into
 the same three tensors. A bias per axis is L² numbers per head, repeated for a tile; its gradient is summed over all lines.
 """
 
