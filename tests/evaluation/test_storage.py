@@ -194,13 +194,14 @@ def run(model, loader, out, log, which, environment, told):
 
 
 class Logged(Gain):
-    """Writes down which severity was applied."""
+    """Writes down which severity was applied to a chunk."""
 
     path = None
 
     def apply(self, images, severity, context):
-        with self.path.open("a") as file:
-            file.write(f"{severity} {os.getpid()}\n")
+        if len(images) > 1:  # one by one only pictures are made
+            with self.path.open("a") as file:
+                file.write(f"{severity} {os.getpid()}\n")
         return super().apply(images, severity, context)
 
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from vitkit.evaluation import Gain, RandomOcclusion, Shift, Suite, evaluate, load_results, summarise
+from vitkit.evaluation import Context, Gain, RandomOcclusion, Shift, Suite, evaluate, load_results, summarise
 from vitkit.evaluation.summary.worst import LISTED, find_worst
+from vitkit.grid import Grid
 
 
 def suite():
@@ -66,14 +67,35 @@ def test_of_equal_shares_the_earlier_break_comes_first_then_the_earlier_sample()
     assert (nothing.broken, nothing.confident[0].share) == ([], None)
 
 
-def test_pictures_are_of_the_samples_and_no_others(run, loader):
+def test_pictures_are_of_the_samples_and_of_what_broke_them(run, loader):
     found = load_results(run).worst
     listed = [*found.broken, *found.confident]
     assert {path.name for path in (run / "pictures").glob("worst-*")} == {f"worst-{s.row}.png" for s in listed}
+    conditions = {condition.id(severity): (condition, severity) for condition, severity in suite()}
     for sample in listed:
         with Image.open(run / sample.picture) as opened:
-            shown = np.asarray(opened.convert("L"))[::8, ::8]  # eight by eight pixels, each drawn as a square
-        np.testing.assert_array_equal(shown, (loader.dataset.images[sample.row, 0] * 255).round().numpy())
+            shown = np.asarray(opened.convert("L"))
+        image = loader.dataset.images[sample.row : sample.row + 1]
+        images = [image]
+        if sample.first is not None:
+            condition, severity = conditions[sample.first]
+            images.append(condition.apply(image, severity, Context([sample.id], grid=Grid((4, 4), (2.0, 2.0)))).images)
+        assert shown.shape == (64, 68 * len(images) - 4)
+        for place, expected in enumerate(images):  # eight by eight pixels, each drawn as a square, and a gap
+            tile = shown[::8, 68 * place :: 8][:, :8]
+            np.testing.assert_array_equal(tile, (expected[0, 0] * 255).round().numpy())
+
+
+def test_a_removed_token_is_no_pixel_of_its_picture(model, loader, tmp_path):
+    """Where the broken samples are those that tokens were removed from, the right picture has the checks of removed tokens."""
+    evaluate(model, loader, Suite("removed", [RandomOcclusion("removed", [0.75])]), tmp_path)
+    found = load_results(tmp_path).worst
+    assert found.broken
+    for sample in found.broken:
+        with Image.open(tmp_path / sample.picture) as opened:
+            left, right = (np.asarray(opened.convert("L"))[:, start : start + 64] for start in (0, 68))
+        checked = np.isin(right, (200, 235)) & (left != right)
+        assert 0.5 < checked.mean() <= 0.75
 
 
 def test_batches_and_missing_pictures_change_no_byte(model, loader, run, tmp_path):

@@ -138,7 +138,9 @@ def test_shows_the_samples_on_which_the_model_fails(failing, builders, tmp_path)
         assert needed in body, needed
     alternatives = [image.attributes["alt"] for image in page.all("img")]
     assert [text for text in alternatives if text.startswith("Sample")] == [
-        f"Sample digits/{row}.png, untouched." for row in (4, 17, 9)
+        "Sample digits/4.png, untouched, and what the model saw where it is first wrong.",
+        "Sample digits/17.png, untouched, and what the model saw where it is first wrong.",
+        "Sample digits/9.png, untouched.",
     ]
 
 

@@ -179,7 +179,7 @@ class WorstSample:
         first: Id of the condition at the mildest severity at which the model is wrong, as a share of the way to the farthest one;
             None for a sample that is wrong when clean.
         mistaken_for: Index of the class that the model says there.
-        picture: The untouched image, relative to the run's folder, or None.
+        picture: The untouched image, and beside it what the model saw at ``first``; relative to the run's folder, or None.
     """
 
     row: int

@@ -24,7 +24,7 @@ from vitkit.evaluation.profiles.store import check_profiles, write_profiles
 from vitkit.evaluation.results import CLEAN, DataInfo, Results, load_results
 from vitkit.evaluation.storage.claims import Claims
 from vitkit.evaluation.storage.folder import PartWriter, RunFolder, room, slug
-from vitkit.evaluation.stream import Stream, chunks, scan
+from vitkit.evaluation.stream import Batch, Stream, chunks, scan
 from vitkit.evaluation.subject import Subject
 from vitkit.evaluation.suite import Suite
 from vitkit.evaluation.summary import summarise
@@ -119,14 +119,13 @@ def evaluate(
         run = RunFolder(folder, key, info, parts, shared)
         if run.finished:
             run.check_finished()
+        stack.enter_context(subject.evaluating())
+        context = replace(subject.context(stream.size[1:], seed, stream.size[0]), bank=cache(partial(make_bank, loader, seed)))
         if not run.finished:
-            stack.enter_context(subject.evaluating())
-            context = replace(
-                subject.context(stream.size[1:], seed, stream.size[0]), bank=cache(partial(make_bank, loader, seed))
-            )
             over = _Pass(subject, loader, stream, chunk, data_info.classes, context, Guards(guard), probe)
             _Work(run, suite, over, out is not None, Claims(folder) if shared else None, progress).finish()
-        return _conclude(run, Claims(folder) if shared else None, None if out is None else loader)
+        pictures = partial(with_pictures, loader=loader, seen=partial(_seen, suite, context, subject.device))
+        return _conclude(run, Claims(folder) if shared else None, None if out is None else pictures)
 
 
 @dataclass(frozen=True)
@@ -195,8 +194,16 @@ class _Work:
             part.entry |= {"order": order, "picture": picture if shown else None}
 
 
-def _conclude(run: RunFolder, claims: Claims | None, loader: Iterable[Any] | None) -> Results:
-    """The results of a finished run, with pictures of the worst samples if there is a loader; of several processes one makes
+def _seen(suite: Suite, context: Context, device: torch.device, identifier: str, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """What a condition makes of a batch, and what of it is removed as tokens."""
+    condition, severity = next((condition, severity) for condition, severity in suite if condition.id(severity) == identifier)
+    real = None if batch.real is None else batch.real.to(device)
+    applied = condition.apply(batch.images.to(device), severity, replace(context, ids=batch.ids, real=real))
+    return applied.images, None if applied.keep is None else applied.area
+
+
+def _conclude(run: RunFolder, claims: Claims | None, pictures: Callable[[Path, Results], Results] | None) -> Results:
+    """The results of a finished run, with pictures of the worst samples if something makes them; of several processes one makes
     them, and the others read them.
     """
     while True:
@@ -206,7 +213,7 @@ def _conclude(run: RunFolder, claims: Claims | None, loader: Iterable[Any] | Non
                 made, samples = run.path / "results.json", run.path / "samples.parquet"
                 known = claims is not None and made.exists() and made.stat().st_mtime_ns >= samples.stat().st_mtime_ns
                 results = load_results(run.path) if known else summarise(run.path)
-                return results if loader is None else with_pictures(run.path, results, loader)
+                return results if pictures is None else pictures(run.path, results)
         time.sleep(_PATIENCE)
 
 

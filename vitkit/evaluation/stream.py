@@ -23,6 +23,12 @@ class Batch(NamedTuple):
     real: Bool[Tensor, "batch *size"] | None = None
     groups: list[str | None] | None = None
 
+    def part(self, which: slice) -> "Batch":
+        """Some of the samples."""
+        real = None if self.real is None else self.real[which]
+        groups = None if self.groups is None else self.groups[which]
+        return Batch(self.images[which], self.labels[which], self.ids[which], real, groups)
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -214,8 +220,8 @@ def chunks(loader: Iterable[Any], length: int, expected: Stream) -> Iterator[tup
         waiting.append(batch)
         while sum(len(part.ids) for part in waiting) >= length:
             joined = _join(waiting)
-            yield _plain(_part(joined, slice(length))), length
-            rest = _part(joined, slice(length, None))
+            yield _plain(joined.part(slice(length))), length
+            rest = joined.part(slice(length, None))
             waiting = [rest] if rest.ids else []
     if waiting:
         joined = _join(waiting)
@@ -231,12 +237,6 @@ def chunks(loader: Iterable[Any], length: int, expected: Stream) -> Iterator[tup
             "the same samples in every pass",
             "Use a DataLoader with shuffle=False over data without random augmentation, and no generator.",
         )
-
-
-def _part(batch: Batch, which: slice) -> Batch:
-    real = None if batch.real is None else batch.real[which]
-    groups = None if batch.groups is None else batch.groups[which]
-    return Batch(batch.images[which], batch.labels[which], batch.ids[which], real, groups)
 
 
 def _plain(batch: Batch) -> Batch:

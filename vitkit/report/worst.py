@@ -16,7 +16,7 @@ class Failure:
 
     Args:
         id: Of the sample.
-        picture: The untouched image, or None.
+        picture: The untouched image, with what the model saw where it is first wrong if there is such; or None.
         label: Its class.
         prediction: What it is taken for.
         told: The rest in words, of which ``condition`` is a part that leads to the curve with the number ``curve``.
@@ -32,11 +32,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Failures:
-    """Samples of one kind, with what that is."""
+    """Samples of one kind, what that is, and whether their pictures show what the model saw beside the untouched image."""
 
     title: str
     meaning: str
     samples: list[Failure]
+    pairs: bool
 
 
 def failures(results: Results, found: Sequence[Track], folder: Path, most: int = MOST) -> list[Failures]:
@@ -54,13 +55,16 @@ def failures(results: Results, found: Sequence[Track], folder: Path, most: int =
         Failures(
             "Right when untouched, and easiest broken",
             "Those that are wrong at the largest share of severities, on average over all conditions. First means after the "
-            "smallest share of the way from nothing to a condition's farthest severity.",
+            "smallest share of the way from nothing to a condition's farthest severity. The right picture is what the model saw "
+            "there.",
             [_broken(results, sample, found, embed(folder, sample.picture, most)) for sample in results.worst.broken],
+            pairs=True,
         ),
         Failures(
             "Wrong when untouched, and most certain",
             "Those to whose wrong class the model gives the highest probability.",
             [_certain(results, sample, embed(folder, sample.picture, most)) for sample in results.worst.confident],
+            pairs=False,
         ),
     ]
     return [each for each in lists if each.samples]

@@ -1,23 +1,26 @@
 """Where a model fails: the samples that it errs on most, and their pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from vitkit.evaluation.pictures import save_strip
 from vitkit.evaluation.results import Results, Worst, WorstSample
-from vitkit.evaluation.stream import batches
+from vitkit.evaluation.stream import Batch, batches
 
 LISTED = 12  # samples of each list
 COLUMNS = ["id", "label", "prediction", "confidence"]
 
 Entry = dict[str, Any]
 Predictions = Int[np.ndarray, " samples"]
+Seen = Callable[[str, Batch], tuple[Tensor, Tensor | None]]
 
 
 def find_worst(clean: pa.Table, measured: Sequence[tuple[Entry, Predictions]], folder: Path) -> Worst:
@@ -65,22 +68,34 @@ def picture_of(row: int) -> str:
     return f"pictures/worst-{row}.png"
 
 
-def with_pictures(folder: Path, results: Results, loader: Iterable[Any]) -> Results:
+def with_pictures(folder: Path, results: Results, loader: Iterable[Any], seen: Seen) -> Results:
     """The results of a run with the pictures of its worst samples, which are written unless they are there.
 
     The data is gone through once more for that, and nothing of it is held but the batch at hand.
+
+    Args:
+        folder: Of the run.
+        results: Of the run.
+        loader: What it was run on.
+        seen: Makes of a condition's id and a batch of one sample what the model saw, and what of it was removed as tokens.
     """
     if results.worst is None:
         return results
     lists = (results.worst.broken, results.worst.confident)
-    missing = {sample.row for found in lists for sample in found if sample.picture is None}
+    missing = {sample.row: sample for found in lists for sample in found if sample.picture is None}
     if not missing:
         return results
     start = 0
     for batch in batches(loader):
-        for row in sorted(missing & set(range(start, start + len(batch.ids)))):
-            save_strip(folder / picture_of(row), batch.images[row - start : row - start + 1])
-            missing.remove(row)
+        for row in sorted(missing.keys() & set(range(start, start + len(batch.ids)))):
+            one = batch.part(slice(row - start, row - start + 1))
+            images, hidden = one.images, torch.zeros_like(one.images[:, 0], dtype=torch.bool)
+            first = missing.pop(row).first
+            if first is not None:
+                changed, removed = seen(first, one)
+                images = torch.cat([images, changed.to(images)])
+                hidden = torch.cat([hidden, torch.zeros_like(hidden) if removed is None else removed.to(hidden)])
+            save_strip(folder / picture_of(row), images, hidden)
         start += len(batch.ids)
         if not missing:
             break
