@@ -2,9 +2,9 @@
 
 Queries, keys and values are three tensors of tokens, (batch, N, heads, head_dim). The lines along an axis are then a view of
 each: what precedes the axis joins the batch, what follows it the heads, and nothing is permuted. The lines are many and short, so
-plain batched products on tiles that a CPU's cache holds are faster than torch's fused kernel, which is made for
-long ones. The backward pass finds the probabilities of a tile again, so that none are kept, and adds each axis's gradients into
-the same three tensors. A bias per axis is L² numbers per head, repeated for a tile; its gradient is summed over all lines.
+plain batched products on tiles that a CPU's cache holds are faster than torch's fused kernel, which is made for long ones. The
+backward pass finds the probabilities of a tile again, so that none are kept, and adds each axis's gradients into the same three
+tensors. A bias per axis is L² numbers per head, repeated for a tile; its gradient is summed over all lines.
 """
 
 from collections.abc import Iterator, Sequence
