@@ -140,11 +140,12 @@ def test_order_along_an_axis_does_not_matter_without_positions():
 def test_how_much_is_computed_at_once_changes_nothing(elements, masked, monkeypatch):
     grid, bias = Grid((4, 3, 5)), BIASES["spectral"]((4, 3, 5)).double()
     inputs, real = tokens(len(grid)), torch.rand(BATCH, len(grid)) > 0.5 if masked else None
+    gates = torch.randn(3, HEADS, dtype=torch.float64, requires_grad=True)
     cotangent = torch.randn(inputs[0].shape, dtype=torch.float64)
 
     def results():
-        out = attend(*inputs, grid, bias=bias, pattern=Axial(), real=real, backend="axial")
-        return [out, *gradients(out, [*inputs, *bias.parameters()], cotangent)]
+        out = attend(*inputs, grid, bias=bias, pattern=Axial(), real=real, gates=gates, backend="axial")
+        return [out, *gradients(out, [*inputs, gates, *bias.parameters()], cotangent)]
 
     wanted = results()
     monkeypatch.setattr(axial, "CPU_ELEMENTS", elements)

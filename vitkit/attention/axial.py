@@ -8,6 +8,7 @@ tensors. A bias per axis is L² numbers per head, repeated for a tile; its gradi
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -109,18 +110,18 @@ class _Axial(torch.autograd.Function):
         scale: float,
         *biases: Tensor | None,
     ) -> Tensor:
-        exact, heads = _exact(q), q.shape[2]
+        exact = _exact(q)
         total = torch.empty_like(q)
         lines = [[_lines(x, shape, axis, length) for x in (q, k, v, total)] for axis, length in enumerate(lengths)]
         seen = [None if real is None else _lines(real, shape, axis, length) for axis, length in enumerate(lengths)]
-        work, buffers = _work([of_axis[0] for of_axis in lines], 4, exact)
+        work, tokens, scores = _work([of_axis[0] for of_axis in lines], 3, 1, exact)
         for axis, tile in work:
             *read, into = (x[tile] for x in lines[axis])
-            own, other, mean = (_flat(x, buffer) for x, buffer in zip(read, buffers, strict=False))
-            weights = _weights(own, other, biases[axis], _keys(seen[axis], tile, heads), scale, buffers[3])
+            own, other, mean = (_flat(x, buffer) for x, buffer in zip(read, tokens, strict=True))
+            weights = _weights(own, other, _of(biases[axis], tile), _keys(seen[axis], tile), scale, scores[0])
             out = _back(torch.bmm(weights, mean, out=own), into)
             if gates is not None:
-                out.mul_(gates[axis, :, None].to(exact))
+                out.mul_(gates[axis, tile[3], None].to(exact))
             _put(out, into, axis)
         ctx.save_for_backward(q, k, v, gates, real, *biases)
         ctx.shape, ctx.lengths, ctx.scale = shape, lengths, scale
@@ -130,7 +131,7 @@ class _Axial(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, gates, real, *biases = ctx.saved_tensors
-        exact, scale, heads = _exact(q), ctx.scale, q.shape[2]
+        exact, scale = _exact(q), ctx.scale
         grad = grad.contiguous()
         grads = [torch.empty_like(x) if x.dtype == exact else torch.empty_like(x, dtype=exact) for x in (q, k, v)]
         grad_biases = [
@@ -140,32 +141,33 @@ class _Axial(torch.autograd.Function):
         grad_gates = None if gates is None else torch.zeros_like(gates)
         lines = [[_lines(x, ctx.shape, axis, length) for x in (q, k, v, grad, *grads)] for axis, length in enumerate(ctx.lengths)]
         seen = [None if real is None else _lines(real, ctx.shape, axis, length) for axis, length in enumerate(ctx.lengths)]
-        work, buffers = _work([of_axis[0] for of_axis in lines], 6, exact)
+        work, tokens, scores = _work([of_axis[0] for of_axis in lines], 4, 3, exact)
         for axis, tile in work:
             *read, into_q, into_k, into_v = (x[tile] for x in lines[axis])
-            own, other, mean, slope = (_flat(x, buffer) for x, buffer in zip(read, buffers, strict=False))
-            weights = _weights(own, other, biases[axis], _keys(seen[axis], tile, heads), scale, buffers[4])
-            count, length, _ = weights.shape
-            scores = buffers[5][: weights.numel()].view_as(weights)
-            torch.bmm(slope, mean.transpose(1, 2), out=scores)
+            own, other, mean, slope = (_flat(x, buffer) for x, buffer in zip(read, tokens, strict=True))
+            weights = _weights(own, other, _of(biases[axis], tile), _keys(seen[axis], tile), scale, scores[0])
+            slopes, products = (buffer[: weights.numel()].view_as(weights) for buffer in scores[1:])
+            torch.bmm(slope, mean.transpose(1, 2), out=slopes)
             grad_v = torch.bmm(weights.transpose(1, 2), slope, out=mean)
-            dots = torch.linalg.vecdot(scores, weights)
-            scores.sub_(dots[..., None]).mul_(weights)
+            dots = torch.mul(slopes, weights, out=products).sum(-1)
+            slopes.sub_(dots[..., None]).mul_(weights)
+            heads = into_q.shape[3]
             if gates is not None and grad_gates is not None:
-                grad_gates[axis] += dots.view(-1, heads, length).sum((0, 2)).to(gates.dtype)
-                gate = gates[axis].to(exact).repeat(count // heads)[:, None, None]
+                grad_gates[axis, tile[3]] += dots.view(-1, heads, dots.shape[1]).sum((0, 2)).to(gates.dtype)
+                gate = gates[axis, tile[3]].to(exact).repeat(len(dots) // heads)[:, None, None]
                 grad_v.mul_(gate)
-                scores.mul_(gate)
+                slopes.mul_(gate)
             if (into_bias := grad_biases[axis]) is not None:
-                into_bias += scores.view(-1, heads, length, length).sum(0)
-            grad_q = torch.baddbmm(slope, scores, other, beta=0, alpha=scale, out=slope)
-            grad_k = torch.baddbmm(other, scores.transpose(1, 2), own, beta=0, alpha=scale, out=other)
+                into_bias[tile[3]] += slopes.view(-1, heads, *slopes.shape[1:]).sum(0)
+            grad_q = torch.baddbmm(slope, slopes, other, beta=0, alpha=scale, out=slope)
+            grad_k = torch.baddbmm(other, slopes.transpose(1, 2), own, beta=0, alpha=scale, out=other)
             for found, into in ((grad_q, into_q), (grad_k, into_k), (grad_v, into_v)):
                 _put(_back(found, into), into, axis)
         return *(x.to(q.dtype) for x in grads), None, None, grad_gates, None, None, *grad_biases
 
 
-Tile = tuple[slice, slice, slice]
+Tile = tuple[slice, slice, slice, slice]
+"""Lines before the axis, all of its length, positions after it, and heads."""
 
 
 def _lines(
@@ -176,9 +178,9 @@ def _lines(
 
 
 def _work(
-    lines: Sequence[Float[Tensor, "_ _ _ heads head_dim"]], count: int, dtype: torch.dtype
-) -> tuple[list[tuple[int, Tile]], Float[Tensor, "buffers room"]]:
-    """Every axis and tile, and so many buffers for one at a time.
+    lines: Sequence[Float[Tensor, "_ _ _ heads head_dim"]], tokens: int, scores: int, dtype: torch.dtype
+) -> tuple[list[tuple[int, Tile]], Float[Tensor, "tokens _"], Float[Tensor, "scores _"]]:
+    """Every axis and tile, and buffers for the tokens and the scores of one at a time.
 
     First all of the first axis; then slabs of it, in each of which the other axes are done while a CPU's cache holds its tokens.
     The buffers, too, stay there from tile to tile.
@@ -190,23 +192,29 @@ def _work(
         for axis, x in enumerate(lines[1:], start=1):
             each = x.shape[0] // slabs
             work += [(axis, tile) for tile in _tiles(x.shape, slice(some.start * each, some.stop * each), most)]
-    tiles = (lines[axis][tile] for axis, tile in work)
-    room = max(x.numel() // x.shape[-1] * max(x.shape[1], x.shape[-1]) for x in tiles)
-    return work, lines[0].new_empty(count, room, dtype=dtype)
+    sizes = [(x.numel(), x.numel() // x.shape[4] * x.shape[1]) for x in (lines[axis][tile] for axis, tile in work)]
+    rooms = (max(size) for size in zip(*sizes, strict=True))
+    of_tokens, of_scores = (lines[0].new_empty(n, room, dtype=dtype) for n, room in zip((tokens, scores), rooms, strict=True))
+    return work, of_tokens, of_scores
 
 
 def _tiles(shape: torch.Size, lines: slice, most: int) -> Iterator[Tile]:
-    """Some lines at a time, so that neither their tokens nor their scores are more than ``most`` numbers."""
+    """Some lines at a time, so that neither their tokens nor their scores are more than ``most`` numbers; one head's at least."""
     _, length, after, heads, head_dim = shape
-    count = max(most // (length * max(length, head_dim) * heads), 1)
+    problems = max(most // (length * max(length, head_dim)), 1)
+    together = _ranges(slice(0, heads), problems)
+    count = max(problems // heads, 1)
     everything = slice(0, length)
     if count >= after:
-        for some in _ranges(lines, max(count // max(after, 1), 1)):
-            yield some, everything, slice(0, after)
-        return
-    for index in range(lines.start, lines.stop):
-        for positions in _ranges(slice(0, after), count):
-            yield slice(index, index + 1), everything, positions
+        places = [(some, slice(0, after)) for some in _ranges(lines, max(count // after, 1))]
+    else:
+        places = [
+            (slice(index, index + 1), some)
+            for index in range(lines.start, lines.stop)
+            for some in _ranges(slice(0, after), count)
+        ]
+    for (before, behind), some in product(places, together):
+        yield before, everything, behind, some
 
 
 def _ranges(whole: slice, most: int) -> Iterator[slice]:
@@ -243,9 +251,16 @@ def _put(found: Float[Tensor, "*shape"], into: Float[Tensor, "*shape"], axis: in
         into.copy_(found)
 
 
-def _keys(seen: Bool[Tensor, "before length after"] | None, tile: Tile, heads: int) -> Bool[Tensor, "problems 1 length"] | None:
+def _of(bias: Float[Tensor, "heads length length"] | None, tile: Tile) -> Float[Tensor, "some length length"] | None:
+    """A bias of a tile's heads."""
+    return None if bias is None else bias[tile[3]]
+
+
+def _keys(seen: Bool[Tensor, "before length after"] | None, tile: Tile) -> Bool[Tensor, "problems 1 length"] | None:
     """Keys of a tile that may be seen."""
-    return None if seen is None else seen[tile].transpose(1, 2).repeat_interleave(heads, dim=1).flatten(0, 1)[:, None]
+    if seen is None:
+        return None
+    return seen[tile[:3]].transpose(1, 2).repeat_interleave(tile[3].stop - tile[3].start, dim=1).flatten(0, 1)[:, None]
 
 
 def _weights(

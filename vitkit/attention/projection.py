@@ -14,21 +14,22 @@ MANY = 2**12
 class Projection(nn.Linear):
     """``nn.Linear``, computed by :func:`project`."""
 
-    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens out"]:  # noqa: D102
+    def forward(self, x: Float[Tensor, "*tokens dim"]) -> Float[Tensor, "*tokens out"]:  # noqa: D102
         return project(x, self.weight, self.bias)
 
 
 def project(
-    x: Float[Tensor, "batch tokens dim"], weight: Float[Tensor, "out dim"], bias: Float[Tensor, " out"] | None
-) -> Float[Tensor, "batch tokens out"]:
+    x: Float[Tensor, "*tokens dim"], weight: Float[Tensor, "out dim"], bias: Float[Tensor, " out"] | None
+) -> Float[Tensor, "*tokens out"]:
     """``x @ weight.T + bias``.
 
     Of many tokens on a CPU it is a convolution with a window of one: oneDNN, which does that, adds the bias as it goes and is
-    faster than torch's BLAS at tall matrices, on AMD's processors above all. ``benchmarks/axial.py`` measures it.
+    at least as fast as torch's BLAS at tall matrices, and faster on AMD's processors.
     """
     # A compiler chooses for itself, and an exported graph has no size to go by.
     here = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling() and not is_exporting()
-    if not here or x.shape[0] * x.shape[1] < MANY or not torch.backends.mkldnn.is_available():
+    if not here or x[..., 0].numel() < MANY or not torch.backends.mkldnn.is_available():
         return linear(x, weight, bias)
     # Tokens along the height, with their numbers side by side in memory: "channels last", and nothing is copied.
-    return conv2d(x[:, :, None].permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1).flatten(1, 2)
+    pixels = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
+    return conv2d(pixels, weight[:, :, None, None], bias).permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)

@@ -35,15 +35,22 @@ def test_photographs(quality, channels):
     check(photographs.transpose(0, 3, 1, 2)[:, :channels].copy(), quality)
 
 
-@pytest.mark.parametrize(
-    "size", [(1, 1), (2, 300), (33, 1), (8, 3), (5, 4), (5, 5), (9, 6), (17, 33), (31, 30), (50, 47), (64, 16)]
-)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_noise_of_any_size(size, channels):
     """Noise has the largest coefficients; sizes that blocks of 8 or 16 do not divide have edges that are made up."""
     draws = np.random.default_rng(0)
     for quality in QUALITIES:
         check(draws.integers(0, 256, (3, channels, *size), np.uint8), quality)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_strides(channels):
+    images = torch.rand(2, channels, 32, 48, generator=torch.Generator().manual_seed(0))
+    wanted = jpeg(images, 50)
+    for order in ((0, 1, 3, 2), (0, 2, 3, 1), (3, 2, 1, 0)):
+        back = [order.index(dim) for dim in range(4)]
+        assert torch.equal(jpeg(images.permute(order).contiguous().permute(back), 50), wanted)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)

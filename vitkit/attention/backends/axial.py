@@ -26,6 +26,8 @@ class AxialViews(Backend):
             return f"{type(case.pattern).__name__} is not axial"
         if case.biased and not case.bias.stationary:
             return f"{type(case.bias).__name__} depends on more than the displacement"
+        if not case.batch:
+            return "there are no tokens"
         if case.prefix:
             return "prefix tokens stand on no line"
         if case.kept is not None:
@@ -44,7 +46,8 @@ class AxialViews(Backend):
         rows = case.batch * case.num_heads * case.tokens
         flops = 2 * rows * sum(lengths) * case.head_dim
         most = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
-        tiles = (6 if case.gradients else 4) * min(most, rows * max(*lengths, case.head_dim))
+        one = max(lengths) * max(*lengths, case.head_dim)
+        tiles = (7 if case.gradients else 4) * max(one, min(most, rows * max(*lengths, case.head_dim)))
         bias = case.num_heads * sum(length**2 for length in lengths) if case.biased else 0
         return Cost((tiles + bias) * case.exact.itemsize, flops * (7 if case.gradients else 2))
 

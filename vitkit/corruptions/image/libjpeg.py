@@ -29,8 +29,8 @@ _LEFT = torch.tensor(
     ],
     dtype=torch.float64,
 )
-_COSINES = torch.cat([_LEFT, _LEFT.flip(1) * torch.tensor([1.0, -1.0]).repeat(4)[:, None]], 1)
-_HALF = torch.tensor(0.5)
+_COSINES = torch.cat([_LEFT, _LEFT.flip(1) * torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(4)[:, None]], 1)
+_HALF = torch.tensor(0.5, dtype=torch.float32)
 _UNIT = 2.0**-16  # of the colours' weights
 
 
@@ -62,7 +62,7 @@ def _ycc(rgb: Tensor) -> list[Tensor]:
         (-11059, -21709, 32768, 32767),
         (32768, -27439, -5329, 32767),
     ):
-        plane = torch.add(torch.tensor(offset * _UNIT), red, alpha=of_red * _UNIT)
+        plane = torch.add(torch.tensor(offset * _UNIT, dtype=torch.float32), red, alpha=of_red * _UNIT)
         planes.append(plane.add_(green, alpha=of_green * _UNIT).add_(blue, alpha=of_blue * _UNIT).floor_())
     return planes
 
@@ -80,7 +80,7 @@ def _halved(planes: Tensor) -> Tensor:
     planes = _extended(planes, 2, 16)
     planes = planes[:, ::2] + planes[:, 1::2]
     planes = planes[..., ::2] + planes[..., 1::2]
-    in_turn = torch.tensor([0.25, 0.5], device=planes.device).repeat(planes.shape[-1] // 2)
+    in_turn = torch.tensor([0.25, 0.5], dtype=torch.float32, device=planes.device).repeat(planes.shape[-1] // 2)
     return planes.mul_(0.25).add_(in_turn).floor_()
 
 
@@ -112,17 +112,17 @@ def _doubled(planes: Tensor) -> Tensor:
 def _plane(levels: Tensor, quality: int, table: int) -> Tensor:
     """Levels around 0 through the rounded cosine transform of each 8 by 8 and back, around 128."""
     height, width = levels.shape[-2:]
-    levels = _extended(levels, 8, 8)
+    levels = _extended(levels, 8, 8).contiguous()
     across = levels.shape[-1]
     steps, inverse = _steps(quality, table, across // 8, levels.device)
     # Whole numbers after every product with the cosines, as in libjpeg: first the rows, in quarters, then the columns.
     # Two buffers in turn, which stay in a CPU's cache.
     x = levels.double().view(-1, 8, across)
     y = torch.mm(x.view(-1, 8), (_COSINES.T * 2.0**-11).to(x.device)).add_(0.5).floor_().view_as(x)
-    turn = _COSINES.to(x.device).expand(len(x), 8, 8)
-    torch.bmm(turn * 2.0**-15, y, out=x).add_(0.5).floor_()
+    there, back = ((by * _COSINES).to(x.device).expand(len(x), 8, 8) for by in (2.0**-15, 2.0**-11))
+    torch.bmm(there, y, out=x).add_(0.5).floor_()
     x.mul_(inverse).round_().mul_(steps)
-    torch.bmm(turn.mT * 2.0**-11, x, out=y).add_(0.5).floor_()
+    torch.bmm(back.mT, x, out=y).add_(0.5).floor_()
     torch.mm(y.view(-1, 8), (_COSINES * 2.0**-18).to(x.device), out=x.view(-1, 8))
     x.add_(128.5).floor_().clamp_(0, 255)
     return x.float().view(levels.shape)[:, :height, :width]
