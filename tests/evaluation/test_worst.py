@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from vitkit.evaluation import Context, Gain, RandomOcclusion, Shift, Suite, evaluate, load_results, summarise
+from vitkit.evaluation import Applied, Condition, Context, Gain, RandomOcclusion, Shift, Suite, evaluate, load_results, summarise
 from vitkit.evaluation.summary.worst import LISTED, find_worst
 from vitkit.grid import Grid
 
@@ -96,6 +97,52 @@ def test_a_removed_token_is_no_pixel_of_its_picture(model, loader, tmp_path):
             left, right = (np.asarray(opened.convert("L"))[:, start : start + 64] for start in (0, 68))
         checked = np.isin(right, (200, 235)) & (left != right)
         assert 0.5 < checked.mean() <= 0.75
+
+
+class OneIterator:
+    """Batches that can be gone through once at a time, as those of a DataLoader with persistent workers."""
+
+    def __init__(self, loader):
+        self.loader, self.left = loader, None
+
+    def __iter__(self):
+        self.left = iter(self.loader)
+        return self
+
+    def __next__(self):
+        return next(self.left)
+
+
+def test_a_condition_that_borrows_images_may_share_its_loader(model, loader, tmp_path):
+    borrowing = Suite("borrowing", [RandomOcclusion("painted", [0.5, 0.75], fill="image")])
+    evaluate(model, OneIterator(loader), borrowing, tmp_path, chunk=16)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "pictures").glob("worst-*")}
+    for name in before:
+        (tmp_path / "pictures" / name).unlink()
+    found = evaluate(model, OneIterator(loader), borrowing, tmp_path, chunk=16).worst
+    assert {path.name: path.read_bytes() for path in (tmp_path / "pictures").glob("worst-*")} == before
+    assert {sample.picture for sample in [*found.broken, *found.confident]} == {f"pictures/{name}" for name in before}
+
+
+class Halved(Condition):
+    """Makes images of another size."""
+
+    suite, name, title, unit, severities = "own", "halved", "Halved", "on or off", (1.0,)
+
+    def apply(self, images, severity, context):
+        return Applied(torch.nn.functional.avg_pool2d(images, 2))
+
+
+def test_what_the_model_saw_is_left_out_where_it_has_another_size(loader, tmp_path):
+    def model(images):
+        bright = (images > 0.9).flatten(1).float().mean(1)
+        return torch.stack([bright, 0.05 - bright, torch.zeros_like(bright)], dim=1)
+
+    found = evaluate(model, loader, Suite("own", [Halved()]), tmp_path, guard=False).worst
+    assert found.broken
+    for sample in found.broken:
+        with Image.open(tmp_path / sample.picture) as opened:
+            assert opened.size == (64, 64)
 
 
 def test_batches_and_missing_pictures_change_no_byte(model, loader, run, tmp_path):

@@ -1,8 +1,9 @@
 """A few images of a data set, from which others borrow."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from heapq import nlargest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from vitkit.corruptions import seed_for
 from vitkit.errors import DataError
-from vitkit.evaluation.stream import batches
+from vitkit.evaluation.stream import Batch
 
 HELD = 8
 
@@ -36,14 +37,21 @@ class Bank(NamedTuple):
         return self.images[rows]
 
 
-def make_bank(loader: Iterable[Any], seed: int) -> Bank:
-    """The eight images whose ids have the highest seeds: the same whatever the order and the batches of the loader."""
-    held: list[tuple[int, str, Tensor]] = []
-    for batch in batches(loader):
-        drawn = [(seed_for("occlusion", "bank", None, sample, seed), sample) for sample in batch.ids]
-        found = [(*key, image) for key, image in zip(drawn, batch.images, strict=True)]
-        held = [
-            (key, sample, image.cpu().clone())
-            for key, sample, image in nlargest(HELD, [*held, *found], key=lambda item: item[:2])
-        ]
-    return Bank(torch.stack([image for _, _, image in held]), [sample for _, sample, _ in held])
+@dataclass
+class BankMaker:
+    """Looks at all batches, and holds the eight images whose ids have the highest seeds: the same in whatever order they come."""
+
+    seed: int
+    held: list[tuple[tuple[int, str], Tensor]] = field(default_factory=list)
+
+    def add(self, batch: Batch) -> None:
+        """Look at a batch."""
+        drawn = [(seed_for("occlusion", "bank", None, sample, self.seed), sample) for sample in batch.ids]
+        found = nlargest(HELD, [*self.held, *zip(drawn, batch.images, strict=True)], key=lambda item: item[0])
+        # Copies, so that the rest of the batch can go.
+        known = {id(image) for _, image in self.held}
+        self.held = [(key, image if id(image) in known else image.cpu().clone()) for key, image in found]
+
+    def bank(self) -> Bank:
+        """What is held."""
+        return Bank(torch.stack([image for _, image in self.held]), [sample for (_, sample), _ in self.held])

@@ -16,7 +16,7 @@ from torch import Tensor, distributed
 from vitkit import __version__
 from vitkit.errors import UsageError
 from vitkit.evaluation import provenance
-from vitkit.evaluation.bank import make_bank
+from vitkit.evaluation.bank import BankMaker
 from vitkit.evaluation.condition import Condition, Context
 from vitkit.evaluation.guards import ClassOrder, Guards, Probe, check_normalisation, check_setup, check_state
 from vitkit.evaluation.pictures import SHOWN, save_strip
@@ -102,8 +102,8 @@ def evaluate(
     if chunk is not None and chunk < 1:
         raise UsageError(f"chunk {chunk}", "one image at least", "Leave it out, or use e.g. 64.")
     data_info = data_info or DataInfo()
-    probe, guards = Probe(), Guards(guard)
-    subject, stream = Subject(model, device), scan(loader, probe.add)
+    probe, lender, guards = Probe(), BankMaker(seed), Guards(guard)
+    subject, stream = Subject(model, device), scan(loader, probe.add, lender.add)
     subject.check_fit(stream, data_info.classes)
     check_profiles(suite.profiles, stream)
     guards(check_setup(subject, stream, loader, data_info.classes))
@@ -120,7 +120,7 @@ def evaluate(
         if run.finished:
             run.check_finished()
         stack.enter_context(subject.evaluating())
-        context = replace(subject.context(stream.size[1:], seed, stream.size[0]), bank=cache(partial(make_bank, loader, seed)))
+        context = replace(subject.context(stream.size[1:], seed, stream.size[0]), bank=cache(lender.bank))
         if not run.finished:
             over = _Pass(subject, loader, stream, chunk, data_info.classes, context, Guards(guard), probe)
             _Work(run, suite, over, out is not None, Claims(folder) if shared else None, progress).finish()

@@ -29,6 +29,10 @@ class Batch(NamedTuple):
         groups = None if self.groups is None else self.groups[which]
         return Batch(self.images[which], self.labels[which], self.ids[which], real, groups)
 
+    def copied(self) -> "Batch":
+        """With images of its own, so that the batch it is a part of can go."""
+        return self._replace(images=self.images.clone(), real=None if self.real is None else self.real.clone())
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -129,12 +133,12 @@ def _batch(item: Any, start: int) -> Batch:
     return Batch(images, labels, ids, real, groups)
 
 
-def scan(loader: Iterable[Any], watch: Callable[[Batch], None] | None = None) -> Stream:
+def scan(loader: Iterable[Any], *watch: Callable[[Batch], None]) -> Stream:
     """Go through all samples once, without a model, and refuse those that no model should see.
 
     Args:
         loader: As for :func:`batches`.
-        watch: Called with every batch that was not refused.
+        *watch: Called with every batch that was not refused.
 
     Raises:
         UsageError: There is none, or the loader yields something else.
@@ -174,8 +178,8 @@ def scan(loader: Iterable[Any], watch: Callable[[Batch], None] | None = None) ->
         classes = max(classes, int(labels.max()) + 1)
         highest = max(highest, float(images.max()))
         fingerprint.update(batch)
-        if watch is not None:
-            watch(batch)
+        for look in watch:
+            look(batch)
     if size is None:
         raise UsageError("no samples", "at least one", "Give a split that is not empty.")
     return Stream(fingerprint.n, size, classes, str(fingerprint), highest)

@@ -21,7 +21,8 @@ from vitkit.evaluation import (
     bundled_suites,
     evaluate,
 )
-from vitkit.evaluation.bank import Bank, make_bank
+from vitkit.evaluation.bank import Bank, BankMaker
+from vitkit.evaluation.stream import batches
 from vitkit.grid import Grid
 from vitkit.recipe import recipe
 
@@ -234,10 +235,17 @@ def test_a_bank_is_of_the_data_and_never_lends_an_image_to_itself():
     batch = [{"image": every, "label": torch.zeros(30).long(), "id": ids}]
     order = torch.randperm(30)
     turned = [{"image": every[part], "label": part, "id": [ids[i] for i in part]} for part in order.split(7)]
-    first, second = make_bank(batch, 0), make_bank(turned, 0)
+
+    def made(loader, seed):
+        maker = BankMaker(seed)
+        for batch in batches(loader):
+            maker.add(batch)
+        return maker.bank()
+
+    first, second = made(batch, 0), made(turned, 0)
     assert (first.ids, len(first.ids)) == (second.ids, 8)
     assert torch.equal(first.images, second.images)
-    assert make_bank(batch, 1).ids != first.ids
+    assert made(batch, 1).ids != first.ids
     lent = first.others(first.ids, range(2**60, 2**64, 2**61))
     assert not any(torch.equal(a, b) for a, b in zip(lent, first.images, strict=True))
     with pytest.raises(DataError, match="two images at least"):
