@@ -3,10 +3,13 @@
 import pytest
 import torch
 
-from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, attend, axial
+from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, ScaledDotProduct, attend, axial
+from vitkit.attention.backends import BACKENDS
+from vitkit.attention.case import Case
 from vitkit.bias import KeyBias, NoBias, PrefixBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
+from vitkit.planning import Ledger
 from vitkit.spectral import Exponential
 
 HEADS, WIDTH, BATCH = 2, 4, 2
@@ -302,3 +305,18 @@ def test_on_cuda(bias, masked):
     assert_equal(found.cpu(), wanted, 1e-5)
     for mine, theirs in zip(gradients(found, there, cotangent.cuda()), gradients(wanted, exact, cotangent), strict=True):
         assert_equal(mine.cpu(), theirs, 1e-5)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("shape", [(512, 2), (600,), (32, 48), (8, 9, 10), (5, 6)])
+def test_its_cost_is_what_it_holds(shape, gradients):
+    """Beside inputs, output and their gradients; also of lines so long that a tile is a single head's."""
+    grid, heads = Grid(shape), 3
+    q, k, v = (torch.randn(1, len(grid), heads, 16).transpose(1, 2).requires_grad_(gradients) for _ in range(3))
+    case = Case(grid, ScaledDotProduct(), NoBias(), Axial(), 1, heads, 16, gradients=gradients)
+    with Ledger() as ledger, torch.set_grad_enabled(gradients):
+        out = attend(q, k, v, grid, pattern=Axial(), backend="axial")
+        if gradients:
+            out.backward(torch.ones_like(out))
+    apart = out.nbytes * (5 if gradients else 1)  # the output, its gradient, and three gradients
+    assert (ledger.peak - apart) / BACKENDS["axial"].cost(case).memory == pytest.approx(1, abs=0.15)

@@ -46,8 +46,11 @@ class AxialViews(Backend):
         rows = case.batch * case.num_heads * case.tokens
         flops = 2 * rows * sum(lengths) * case.head_dim
         most = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
-        one = max(lengths) * max(*lengths, case.head_dim)
-        tiles = (7 if case.gradients else 4) * max(one, min(most, rows * max(*lengths, case.head_dim)))
+        # A tile's tokens and its scores: so many problems, one of a single head at least.
+        problems = [(max(min(rows // length, most // (length * max(length, case.head_dim))), 1), length) for length in lengths]
+        tokens = max(count * length * case.head_dim for count, length in problems)
+        scores = max(count * length**2 for count, length in problems)
+        tiles = 4 * tokens + 3 * scores if case.gradients else 3 * tokens + scores
         bias = case.num_heads * sum(length**2 for length in lengths) if case.biased else 0
         return Cost((tiles + bias) * case.exact.itemsize, flops * (7 if case.gradients else 2))
 
