@@ -29,10 +29,6 @@ class Batch(NamedTuple):
         groups = None if self.groups is None else self.groups[which]
         return Batch(self.images[which], self.labels[which], self.ids[which], real, groups)
 
-    def copied(self) -> "Batch":
-        """With images of its own, so that the batch it is a part of can go."""
-        return self._replace(images=self.images.clone(), real=None if self.real is None else self.real.clone())
-
 
 @dataclass(frozen=True)
 class Stream:

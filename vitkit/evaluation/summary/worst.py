@@ -85,25 +85,24 @@ def with_pictures(folder: Path, results: Results, loader: Iterable[Any], seen: S
     missing = {sample.row: sample for found in lists for sample in found if sample.picture is None}
     if not missing:
         return results
-    # All are read before the first is drawn: a condition may read the data itself.
-    ones, start = {}, 0
+    made, start = set(), 0
     for batch in batches(loader):
         for row in missing.keys() & set(range(start, start + len(batch.ids))):
-            ones[row] = batch.part(slice(row - start, row - start + 1)).copied()
+            one = batch.part(slice(row - start, row - start + 1))
+            images, hidden = one.images, torch.zeros_like(one.images[:, 0], dtype=torch.bool)
+            first = missing[row].first
+            changed, removed = (None, None) if first is None else seen(first, one)
+            if changed is not None and changed.shape == images.shape:  # a condition of one's own may make others
+                images = torch.cat([images, changed.to(images)])
+                hidden = torch.cat([hidden, torch.zeros_like(hidden) if removed is None else removed.to(hidden)])
+            save_strip(folder / picture_of(row), images, hidden)
+            made.add(row)
         start += len(batch.ids)
-        if len(ones) == len(missing):
+        if len(made) == len(missing):
             break
-    for row, one in ones.items():
-        images, hidden = one.images, torch.zeros_like(one.images[:, 0], dtype=torch.bool)
-        first = missing[row].first
-        changed, removed = (None, None) if first is None else seen(first, one)
-        if changed is not None and changed.shape == images.shape:  # a condition of one's own may make others
-            images = torch.cat([images, changed.to(images)])
-            hidden = torch.cat([hidden, torch.zeros_like(hidden) if removed is None else removed.to(hidden)])
-        save_strip(folder / picture_of(row), images, hidden)
 
     def drawn(sample: WorstSample) -> WorstSample:
-        return replace(sample, picture=picture_of(sample.row)) if sample.row in ones else sample
+        return replace(sample, picture=picture_of(sample.row)) if sample.row in made else sample
 
     results = replace(results, worst=Worst(*([drawn(sample) for sample in found] for found in lists)))
     results.save(folder)
