@@ -1,4 +1,4 @@
-"""A linear map of tokens, by the library that is fastest at it."""
+"""A linear map of tokens, of many on a CPU by oneDNN."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d, linear
 from vitkit.exporting import is_exporting
 
 MANY = 2**12
-"""Tokens from which a convolution is the faster one."""
+"""Tokens from which it is a convolution."""
 
 
 class Projection(nn.Linear):
@@ -23,8 +23,8 @@ def project(
 ) -> Float[Tensor, "*tokens out"]:
     """``x @ weight.T + bias``.
 
-    Of many tokens on a CPU it is a convolution with a window of one: oneDNN, which does that, adds the bias as it goes and is
-    at least as fast as torch's BLAS at tall matrices, and faster on AMD's processors.
+    Of many tokens on a CPU it is a convolution with a window of one: oneDNN, which does that, adds the bias as it goes. On the
+    machine of the benchmarks, an AMD EPYC, an axial layer of width 192 took 5 to 10 % less time forward and 4 % with gradients.
     """
     # A compiler chooses for itself, and an exported graph has no size to go by.
     here = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling() and not is_exporting()
