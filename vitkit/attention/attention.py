@@ -130,6 +130,7 @@ class Attention(nn.Module, Recorded):
             dropout=self.attn_drop if self.training else 0.0,
             backend=self.backend,
         )
+        del q, k, v  # without gradients, their memory is the projection's
         return self.proj_drop(self.proj(x.transpose(1, 2).reshape(batch, tokens, dim)))
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The levels of a JPEG made in tensors are those that Pillow reads from the file that it wrote, bit for bit."""
+"""The levels of a JPEG, by torchvision's codec or in tensors, are those that Pillow reads from the file it wrote, bit for bit."""
 
 from io import BytesIO
 
@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from vitkit.corruptions.image import jpeg
+from vitkit.corruptions.image import codec, jpeg, libjpeg
 
 QUALITIES = [1, 3, 7, 10, 15, 18, 25, 50, 75, 85, 95, 100]
 SIZES = [(1, 1), (2, 300), (33, 1), (8, 3), (5, 4), (5, 5), (9, 6), (17, 33), (31, 30), (50, 47), (64, 16)]
@@ -22,12 +22,22 @@ def through_a_file(levels, quality):
     return read[None] if read.ndim == 2 else read.transpose(2, 0, 1)
 
 
+@pytest.fixture(params=["codec", "tensors"])
+def way(request, monkeypatch):
+    """By what a JPEG is made."""
+    if request.param == "tensors":
+        monkeypatch.setattr(codec, "find", lambda: None)
+    elif codec.find() is None:
+        pytest.skip("torchvision has no JPEG codec, or that of another libjpeg")
+
+
 def check(levels, quality):
     made = jpeg(torch.from_numpy(levels).float() / 255, quality)
     expected = np.stack([through_a_file(picture, quality) for picture in levels])
     assert torch.equal(made, torch.from_numpy(expected).float() * (1 / 255))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("quality", QUALITIES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_photographs(quality, channels):
@@ -35,6 +45,7 @@ def test_photographs(quality, channels):
     check(photographs.transpose(0, 3, 1, 2)[:, :channels].copy(), quality)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_noise_of_any_size(size, channels):
@@ -44,6 +55,7 @@ def test_noise_of_any_size(size, channels):
         check(draws.integers(0, 256, (3, channels, *size), np.uint8), quality)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("channels", [1, 3])
 def test_any_strides(channels):
     images = torch.rand(2, channels, 32, 48, generator=torch.Generator().manual_seed(0))
@@ -53,6 +65,7 @@ def test_any_strides(channels):
         assert torch.equal(jpeg(images.permute(order).contiguous().permute(back), 50), wanted)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_black_and_white(quality):
     """Edges as high as they can be go beyond the levels there are."""
@@ -61,6 +74,27 @@ def test_black_and_white(quality):
     check(np.repeat(np.repeat(draws.integers(0, 2, (3, 3, 10, 14), np.uint8), 4, 2), 4, 3) * np.uint8(255), quality)
 
 
+@pytest.mark.usefixtures("way")
+def test_more_images_than_go_together():
+    images = torch.rand(37, 3, 9, 12, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(jpeg(images, 15), torch.cat([jpeg(image[None], 15) for image in images]))
+
+
+def test_half_precision_stays():
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    assert torch.equal(jpeg(images, 15), jpeg(images.float(), 15).to(torch.bfloat16))
+
+
+def test_a_codec_of_other_levels_is_not_used(monkeypatch):
+    codec.find.cache_clear()
+    monkeypatch.setattr(libjpeg, "coded", lambda levels, quality: levels)
+    try:
+        assert codec.find() is None
+    finally:
+        codec.find.cache_clear()
+
+
+@pytest.mark.usefixtures("way")
 def test_many_threads_or_one_precision_or_another_change_nothing():
     images = torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(0))
     expected, threads, precision = jpeg(images, 15), torch.get_num_threads(), torch.get_float32_matmul_precision()

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vitkit.corruptions.image import codec, libjpeg
 from vitkit.corruptions.image.constants import Constants, constant
 from vitkit.corruptions.image.filters import gaussian
-from vitkit.corruptions.image.libjpeg import coded
-from vitkit.corruptions.image.pieces import in_pieces
+from vitkit.corruptions.image.pieces import check, in_pieces
 from vitkit.corruptions.random import uniform
 from vitkit.errors import UsageError
 
@@ -130,8 +130,12 @@ def jpeg(images: Float[Tensor, "batch channels height width"], quality: int) -> 
     if not 1 <= quality <= 100:
         raise UsageError(f"a JPEG of quality {quality}", "1 to 100", "Use e.g. 85.")
 
+    if images.device.type == "cpu" and (found := codec.find()) is not None:
+        check("jpeg_compression", images, channels=(1, 3))
+        return codec.in_threads(images.to(torch.float32), quality, found).to(images.dtype)
+
     def change(x: Tensor, _: Sequence[int]) -> Tensor:
-        return coded((x * 255).add_(0.5).floor_(), quality).mul_(1 / 255)
+        return libjpeg.coded((x * 255).add_(0.5).floor_(), quality).mul_(1 / 255)
 
     return in_pieces("jpeg_compression", images, change, channels=(1, 3), piece=1 << 20)
 

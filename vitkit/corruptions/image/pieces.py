@@ -33,6 +33,26 @@ def in_pieces(
     Raises:
         UsageError: Images that are no batch of pictures, other channels, or not one seed for each image.
     """
+    check(name, images, seeds, channels)
+    given: Sequence[int] = [0] * len(images) if seeds is None else seeds
+    out = torch.empty_like(images, memory_format=torch.contiguous_format)
+    step = max(1, piece // max(1, images[:1].numel())) if images.device.type == "cpu" else max(1, len(images))
+    for start in range(0, len(images), step):
+        part = slice(start, start + step)
+        made = change(images[part].to(torch.float32), given[part])
+        if out.dtype == torch.float32:
+            torch.clamp(made, 0, 1, out=out[part])
+        else:
+            out[part] = made.clamp(0, 1)
+    return out
+
+
+def check(name: str, images: Tensor, seeds: Sequence[int] | None = None, channels: Collection[int] | None = None) -> None:
+    """Refuse what :func:`in_pieces` refuses.
+
+    Raises:
+        UsageError: Images that are no batch of pictures, other channels, or not one seed for each image.
+    """
     if images.ndim != 4:
         raise UsageError(
             f"{name} of images of shape {tuple(images.shape)}",
@@ -47,14 +67,3 @@ def in_pieces(
         )
     if seeds is not None and len(seeds) != len(images):
         raise UsageError(f"{len(seeds)} seeds for {len(images)} images", "a seed for each image", "Give as many of each.")
-    given: Sequence[int] = [0] * len(images) if seeds is None else seeds
-    out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    step = max(1, piece // max(1, images[:1].numel())) if images.device.type == "cpu" else max(1, len(images))
-    for start in range(0, len(images), step):
-        part = slice(start, start + step)
-        made = change(images[part].to(torch.float32), given[part])
-        if out.dtype == torch.float32:
-            torch.clamp(made, 0, 1, out=out[part])
-        else:
-            out[part] = made.clamp(0, 1)
-    return out
