@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, ScaledDotProduct, attend, axial
+from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, ScaledDotProduct, attend, axial, native, tiles
 from vitkit.attention.backends import BACKENDS
 from vitkit.attention.case import Case
+from vitkit.attention.lines import Lines
 from vitkit.bias import KeyBias, NoBias, PrefixBias, SpectralBias, TableBias
 from vitkit.errors import UsageError
 from vitkit.grid import Grid
@@ -151,7 +152,7 @@ def test_how_much_is_computed_at_once_changes_nothing(elements, masked, monkeypa
         return [out, *gradients(out, [*inputs, gates, *bias.parameters()], cotangent)]
 
     wanted = results()
-    monkeypatch.setattr(axial, "CPU_ELEMENTS", elements)
+    monkeypatch.setattr(tiles, "CPU_ELEMENTS", elements)
     for found, other in zip(results(), wanted, strict=True):
         torch.testing.assert_close(found, other)
 
@@ -164,7 +165,9 @@ def test_torchs_kernels_in_chunks_are_the_same(bias, most, monkeypatch):
     grid, logits = Grid((4, 3, 5)), BIASES[bias]((4, 3, 5)).double()
     inputs, gates = tokens(len(grid)), torch.randn(3, HEADS, dtype=torch.float64)
     biases = [None if bias == "none" else logits.axis(grid, index) for index in range(3)]
-    found = axial._fused(*(x.transpose(1, 2) for x in inputs), grid.shape, grid.shape, biases, gates, WIDTH**-0.5).transpose(1, 2)
+    found = axial._fused(
+        *(x.transpose(1, 2) for x in inputs), Lines(grid.shape, grid.shape), biases, gates, WIDTH**-0.5
+    ).transpose(1, 2)
     wanted = definition(*inputs, grid, Axial(), logits, gates)
     assert_equal(found, wanted)
     cotangent = torch.randn_like(wanted)
@@ -175,7 +178,7 @@ def test_torchs_kernels_in_chunks_are_the_same(bias, most, monkeypatch):
 def test_lines_are_views():
     x = torch.randn(2, 60, 3, 4)
     for index in range(3):
-        view = axial._problems(axial._lines(x, (3, 4, 5), index, (3, 4, 5)[index]))
+        view = axial._problems(Lines((3, 4, 5), (3, 4, 5)).along(index, x))
         assert view.data_ptr() == x.data_ptr()
         assert view.shape[2] == (3, 4, 5)[index]
 
@@ -309,8 +312,9 @@ def test_on_cuda(bias, masked):
 
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("shape", [(512, 2), (600,), (32, 48), (8, 9, 10), (5, 6)])
-def test_its_cost_is_what_it_holds(shape, gradients):
+def test_its_cost_is_what_it_holds(shape, gradients, monkeypatch):
     """Beside inputs, output and their gradients; also of lines so long that a tile is a single head's."""
+    monkeypatch.setattr(native, "serves", lambda *_: False)
     grid, heads = Grid(shape), 3
     q, k, v = (torch.randn(1, len(grid), heads, 16).transpose(1, 2).requires_grad_(gradients) for _ in range(3))
     case = Case(grid, ScaledDotProduct(), NoBias(), Axial(), 1, heads, 16, gradients=gradients)

@@ -3,10 +3,13 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vitkit.attention.axial import CPU_ELEMENTS, DEVICE_ELEMENTS, axial_attention
+from vitkit.attention import native
+from vitkit.attention.axial import axial_attention
 from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
+from vitkit.attention.lines import Lines
 from vitkit.attention.patterns import Axial
+from vitkit.attention.tiles import CPU_ELEMENTS, DEVICE_ELEMENTS
 from vitkit.bias import Bias
 from vitkit.exporting import is_exporting
 from vitkit.grid import Grid
@@ -44,15 +47,17 @@ class AxialViews(Backend):
         assert isinstance(case.pattern, Axial)
         lengths = case.pattern.lengths(case.grid)
         rows = case.batch * case.num_heads * case.tokens
-        flops = 2 * rows * sum(lengths) * case.head_dim
+        flops = 2 * rows * sum(lengths) * case.head_dim * (7 if case.gradients else 2)
+        bias = case.num_heads * sum(length**2 for length in lengths) * case.exact.itemsize if case.biased else 0
+        if native.serves(case.device, case.dtype, Lines(case.grid.shape, lengths)):
+            return Cost(bias, flops)
         most = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
         # A tile's tokens and its scores: so many problems, one of a single head at least.
         problems = [(max(min(rows // length, most // (length * max(length, case.head_dim))), 1), length) for length in lengths]
         tokens = max(count * length * case.head_dim for count, length in problems)
         scores = max(count * length**2 for count, length in problems)
         tiles = 4 * tokens + 3 * scores if case.gradients else 3 * tokens + scores
-        bias = case.num_heads * sum(length**2 for length in lengths) if case.biased else 0
-        return Cost((tiles + bias) * case.exact.itemsize, flops * (7 if case.gradients else 2))
+        return Cost(tiles * case.exact.itemsize + bias, flops)
 
     def __call__(  # noqa: D102
         self,

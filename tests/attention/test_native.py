@@ -1,0 +1,157 @@
+"""Axial attention compiled for this CPU, against its definition in float64; and what becomes of it without a compiler."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.attention.test_axial import BIASES, assert_equal, definition, gradients
+from vitkit.attention import Attention, Axial, ScaledDotProduct, attend, native
+from vitkit.attention.backends import BACKENDS
+from vitkit.attention.case import Case
+from vitkit.attention.lines import Lines
+from vitkit.attention.native import build
+from vitkit.bias import NoBias
+from vitkit.grid import Grid
+from vitkit.planning import Ledger
+
+HEADS, BATCH = 2, 2
+compiled = pytest.mark.skipif(build.library() is None, reason="needs a C++ compiler")
+
+
+@pytest.fixture
+def fresh():
+    """Looked for anew, and forgotten after."""
+    build.library.cache_clear()
+    yield
+    build.library.cache_clear()
+
+
+def tokens(count, width, scale=1.0):
+    return [(scale * torch.randn(BATCH, HEADS, count, width)).requires_grad_() for _ in range(3)]
+
+
+@compiled
+@pytest.mark.parametrize("width", [1, 16, 19, 48])
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize(
+    ("shape", "window"), [((7,), None), ((1, 1), None), ((4, 6, 8), 2), ((5, 1, 33), None), ((128, 3), None)]
+)
+def test_is_its_definition(shape, window, bias, masked, width):
+    """In value and every gradient, for lines and heads of whole vectors and of parts of them, and queries that see nothing."""
+    grid, logits, pattern = Grid(shape), BIASES[bias](shape), Axial(window)
+    inputs, gates = tokens(len(grid), width), torch.randn(len(shape), HEADS, requires_grad=True)
+    real = torch.rand(BATCH, len(grid)) > 0.6 if masked else None
+    assert native.serves("cpu", torch.float32, Lines(shape, pattern.lengths(grid)))
+    found = attend(*inputs, grid, bias=logits, pattern=pattern, gates=gates, real=real, backend="axial")
+    cotangent = torch.randn(found.shape)
+    mine = gradients(found, [*inputs, gates, *logits.parameters()], cotangent)
+    exact, logits = [x.detach().double().requires_grad_() for x in (*inputs, gates)], logits.double()
+    wanted = definition(*exact[:3], grid, pattern, logits, exact[3], real)
+    assert_equal(found, wanted, 1e-5)
+    theirs = gradients(wanted, [*exact, *logits.parameters()], cotangent.double())
+    for one, other in zip(mine, theirs, strict=True):
+        assert_equal(one, other, 1e-5)
+
+
+@compiled
+def test_scores_of_any_size():
+    """A softmax of one key, up to the largest scores that float32 tells apart."""
+    grid = Grid((9, 20))
+    for scale in (1e-4, 10.0, 1e3):
+        inputs = tokens(len(grid), 8, scale)
+        found = attend(*inputs, grid, pattern=Axial(), backend="axial")
+        exact = torch.nn.functional.softmax
+        parts = [x.detach().double().unflatten(2, grid.shape) for x in inputs]
+        along = [[x.transpose(2, 3) for x in parts], parts]
+        wanted = 0
+        for axis, (q, k, v) in enumerate(along):
+            mean = exact(q @ k.mT / 8**0.5, -1) @ v
+            wanted = wanted + (mean.transpose(2, 3) if axis == 0 else mean)
+        # Scores are rounded at 2^-24 of their size, which is what an exponential magnifies.
+        assert_equal(found.detach(), wanted.flatten(2, 3), 1e-6 * (1 + 8**0.5 * scale**2))
+
+
+@compiled
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_number_is_not_hidden(number):
+    inputs = [x.detach() for x in tokens(12, 8)]
+    inputs[0][0, 0, 5] = number
+    out = attend(*inputs, Grid((3, 4)), pattern=Axial(), backend="axial")
+    assert out[0, 0, 5].isnan().all()
+    assert out[1].isfinite().all()
+    assert out[0, 1].isfinite().all()
+
+
+@compiled
+def test_threads_and_company_change_nothing():
+    """A batch with others gives the same bits, on any number of threads."""
+    attention, x = Attention(12, 2, pattern=Axial()), torch.randn(3, 6, 5, 7, 12)
+    wanted, threads = attention(x), torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            assert torch.equal(attention(x), wanted)
+    finally:
+        torch.set_num_threads(threads)
+    q, k, v = (torch.randn(3, 2, 24, 6) for _ in range(3))
+    together = attend(q, k, v, Grid((4, 6)), pattern=Axial(), backend="axial")
+    for one in range(3):
+        assert torch.equal(attend(*(x[one : one + 1] for x in (q, k, v)), Grid((4, 6)), pattern=Axial())[0], together[one])
+
+
+@compiled
+@pytest.mark.parametrize("gradients", [False, True])
+def test_it_holds_nothing_but_the_gradients(gradients):
+    grid = Grid((8, 9, 10))
+    q, k, v = (torch.randn(1, len(grid), 3, 16).transpose(1, 2).requires_grad_(gradients) for _ in range(3))
+    case = Case(grid, ScaledDotProduct(), NoBias(), Axial(), 1, 3, 16, gradients=gradients)
+    with Ledger() as ledger, torch.set_grad_enabled(gradients):
+        out = attend(q, k, v, grid, pattern=Axial(), backend="axial")
+        if gradients:
+            out.backward(torch.ones_like(out))
+    assert ledger.peak == out.nbytes * (5 if gradients else 1)  # the output, its gradient, and three gradients
+    assert BACKENDS["axial"].cost(case).memory == 0
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("lacking", ["compiler", "source", "folder", "wish"])
+def test_without_it_torch_does_the_same(lacking, monkeypatch, tmp_path):
+    inputs = tokens(30, 8)
+    wanted = attend(*inputs, Grid((5, 6)), pattern=Axial(), backend="axial")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if lacking == "compiler":
+        monkeypatch.setenv("CXX", "no-such-compiler")
+    elif lacking == "source":
+        monkeypatch.setattr(build, "_FLAGS", ("-no-such-flag",))
+    elif lacking == "folder":
+        (tmp_path / "vitkit").write_text("a file")
+    else:
+        monkeypatch.setenv(build.SWITCH, "0")
+    build.library.cache_clear()
+    assert build.library() is None
+    assert not native.serves("cpu", torch.float32, Lines((5, 6), (5, 6)))
+    torch.testing.assert_close(attend(*inputs, Grid((5, 6)), pattern=Axial(), backend="axial"), wanted)
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@compiled
+def test_processes_that_compile_at_once_leave_one_library(tmp_path):
+    command = "from vitkit.attention.native.build import library; assert library() is not None"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    processes = [subprocess.Popen([sys.executable, "-c", command], env=environment) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    [file] = (tmp_path / "vitkit").iterdir()
+    before = file.stat().st_mtime_ns
+    assert subprocess.run([sys.executable, "-c", command], env=environment).returncode == 0
+    assert file.stat().st_mtime_ns == before
+
+
+def test_other_types_and_long_lines_are_left_to_torch():
+    assert not native.serves("cpu", torch.float64, Lines((5,), (5,)))
+    assert not native.serves("cpu", torch.bfloat16, Lines((5,), (5,)))
+    assert not native.serves("cuda", torch.float32, Lines((5,), (5,)))
+    assert not native.serves("cpu", torch.float32, Lines((native.LONGEST + 1,), (native.LONGEST + 1,)))
