@@ -2,8 +2,8 @@
 
 import weakref
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,22 +61,19 @@ class Ledger(TorchDispatchMode):
         key, size = storage._cdata, storage.nbytes()
         if not size or key in self._alive:
             return 0
-        self._alive[key] = weakref.ref(storage, self._ended(key, size))
+        self._alive[key] = weakref.ref(storage, partial(_end, weakref.ref(self), key, size))
         self.live += size
         return size
-
-    def _ended(self, key: int, size: int) -> Callable[[Any], None]:
-        own = weakref.ref(self)
-
-        def end(_: Any) -> None:
-            if (ledger := own()) is not None and ledger._alive.pop(key, None) is not None:
-                ledger.live -= size
-
-        return end
 
     def start(self) -> None:
         """Forget the peak so far."""
         self.peak = self.live
+
+
+def _end(ledger: "weakref.ref[Ledger]", key: int, size: int, _: Any) -> None:
+    """A storage is gone; the ledger may be, too."""
+    if (found := ledger()) is not None and found._alive.pop(key, None) is not None:
+        found.live -= size
 
 
 class Kept:

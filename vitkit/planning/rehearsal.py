@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -187,15 +188,17 @@ def _name_work(module: nn.Module, name: str, ledger: Ledger) -> None:
     kind = "residuals" if isinstance(module, Block) else KINDS.get(name.rpartition(".")[2])
     if kind is None:
         return
+    module.register_forward_pre_hook(partial(_enter, ledger, kind))
+    # A checkpoint stops computing again as soon as it has all it needs.
+    module.register_forward_hook(partial(_leave, ledger), always_call=True)
 
-    def enter(*_: Any) -> None:
-        ledger.kinds.append(kind)
 
-    def leave(*_: Any) -> None:
-        ledger.kinds.pop()
+def _enter(ledger: Ledger, kind: str, *_: Any) -> None:
+    ledger.kinds.append(kind)
 
-    module.register_forward_pre_hook(enter)
-    module.register_forward_hook(leave, always_call=True)  # a checkpoint stops computing again as soon as it has all it needs
+
+def _leave(ledger: Ledger, *_: Any) -> None:
+    ledger.kinds.pop()
 
 
 def _train(
