@@ -2,6 +2,7 @@
 
 import os
 import signal
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -59,6 +60,14 @@ def test_a_worker_that_fails(data, workers):
     images = reading(data.split("val"), fail)
     with pytest.raises(DataError, match=r"val/dog/1\.png cannot be read: MemoryError: no more; expected a readable file"):
         list(Loader(images, num_workers=workers, collate_fn=collate))
+
+
+def test_no_worker_outlives_an_error(data):
+    images = reading(data.split("val"), fail)
+    with pytest.raises(DataError) as error:  # held, and so its frames are
+        list(Loader(images, num_workers=2, collate_fn=collate))
+    assert error.value
+    assert not active_children()
 
 
 @pytest.mark.parametrize("loader", ["train_dataloader", "val_dataloader"])

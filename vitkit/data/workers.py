@@ -71,6 +71,11 @@ class Loader(DataLoader[Sample]):
             with suppress(RuntimeError):
                 iterator._shutdown_workers()
             raise explained from error
+        finally:
+            # The garbage collector, which an error leaves them to, closes their queues first: they would wait there for 5 s.
+            if self.num_workers and not self.persistent_workers:
+                with suppress(RuntimeError):
+                    iterator._shutdown_workers()
 
 
 def _dead(iterator: Any) -> dict[int, str]:
