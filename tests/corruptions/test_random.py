@@ -93,6 +93,11 @@ def test_normal_draws_are_those_of_box_and_muller():
     assert torch.allclose(found[1], radius * torch.where(odd, cosine, sine), atol=2e-6)
 
 
+def test_roots_are_rounded_as_everywhere():
+    x = torch.rand(100_000, generator=torch.Generator().manual_seed(0)) * 40
+    assert np.array_equal(random._root(x).numpy(), np.sqrt(x.numpy()))
+
+
 @pytest.mark.parametrize("pair", [([1], 0, [2], 0), ([1], 0, [1], 1), ([0], 0, [2**32], 0)])
 def test_seeds_and_streams_are_independent(pair):
     one, first, other, second = pair

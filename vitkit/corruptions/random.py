@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vitkit.corruptions import native
 from vitkit.errors import UsageError
 
 # A CPU is at its best on pieces that stay in its cache; a GPU takes all at once.
@@ -41,11 +42,11 @@ def bits(
     >>> bits([7], [2]).tolist() == bits([1, 7], [2])[1:].tolist()
     True
     """
-    count = prod(shape)
-    if count > 2**31:
-        raise UsageError(f"{count} random numbers for one image", "at most 2³¹", "Draw them in several streams.")
+    count = _counted(shape)
     out = torch.empty(len(seeds), count, dtype=torch.int32, device=device)
     keys = [_keys(seed, stream) for seed in seeds]
+    if native.draw("bits", keys, out):
+        return out.view(len(seeds), *shape)
     first, second = torch.tensor(keys, dtype=torch.int32, device=device).view(-1, 2, 1).unbind(1)
     steps = torch.arange(min(count, _PIECE) if out.device.type == "cpu" else count, dtype=torch.int32, device=device)
     steps *= _signed(0x9E3779B9)
@@ -73,6 +74,9 @@ def uniform(
     >>> drawn.shape, bool((drawn >= 0).all() and (drawn < 1).all())
     (torch.Size([2, 3, 4]), True)
     """
+    out = torch.empty(len(seeds), _counted(shape), device=device)
+    if native.draw("uniform", [_keys(seed, stream) for seed in seeds], out):
+        return out.view(len(seeds), *shape)
     drawn = bits(seeds, shape, device, stream).view(len(seeds), prod(shape))
     out = drawn.view(torch.float32)
     for piece in _pieces(drawn):
@@ -99,16 +103,16 @@ def normal(
     >>> normal([3], [5], stream=1).shape
     torch.Size([1, 5])
     """
-    count = prod(shape)
+    count = _counted(shape)
     half = (count + 1) // 2
-    drawn = bits(seeds, [2, half], device, stream)
-    radius, angle = drawn.unbind(1)
-    out = drawn.view(torch.float32)
-    for rows, columns in _pieces(radius):
-        distance = _distance(radius[rows, columns])
-        cosine, sine = _direction(angle[rows, columns])
-        torch.mul(distance, cosine, out=out[rows, 0, columns])
-        torch.mul(distance, sine, out=out[rows, 1, columns])
+    out = torch.empty(len(seeds), 2, half, device=device)
+    if not native.draw("normal", [_keys(seed, stream) for seed in seeds], out):
+        radius, angle = bits(seeds, [2, half], device, stream).unbind(1)
+        for rows, columns in _pieces(radius):
+            distance = _distance(radius[rows, columns])
+            cosine, sine = _direction(angle[rows, columns])
+            torch.mul(distance, cosine, out=out[rows, 0, columns])
+            torch.mul(distance, sine, out=out[rows, 1, columns])
     return out.view(len(seeds), 2 * half)[:, :count].reshape(len(seeds), *shape)
 
 
@@ -140,13 +144,21 @@ def poisson(seeds: Sequence[int], rates: Float[Tensor, "batch *shape"], stream: 
         few += torch.ge(drawn, below, out=above).view(torch.uint8)
         below.add_(power.mul_(low), alpha=1 / factorial(count))
     w = normal(seeds, shape, rates.device, _MANY + stream)
-    root = rates.clamp(min=1).sqrt_()
+    root = _root(rates.clamp(min=1))
     square = w * w
     # λ + w√λ + (1/3 + w²/6) - (w + w³/2) / (36√λ) + (-8/405 + 7w²/810 + w⁴/270) / λ
     many = (square * (1 / 270)).add_(7 / 810).mul_(square).add_(-8 / 405).div_(root)
     many.sub_((square * 0.5).add_(1).mul_(w).mul_(1 / 36)).div_(root)
     many.add_(square.mul_(1 / 6)).add_(1 / 3).add_(w.mul_(root)).add_(rates).floor_().clamp_(min=0)
     return torch.where(rates < 4, few.to(rates.dtype), many)
+
+
+def _counted(shape: Sequence[int]) -> int:
+    """How many numbers of one image."""
+    count = prod(shape)
+    if count > 2**31:
+        raise UsageError(f"{count} random numbers for one image", "at most 2³¹", "Draw them in several streams.")
+    return count
 
 
 def _keys(seed: int, stream: int) -> tuple[int, int]:
@@ -190,7 +202,12 @@ def _distance(drawn: Tensor) -> Tensor:
     s = (m - 1).div_(m.add_(1))
     square = s * s
     series = (square * (2 / 9)).add_(2 / 7).mul_(square).add_(2 / 5).mul_(square).add_(2 / 3).mul_(square).add_(2).mul_(s)
-    return exponent.mul_(log(2)).add_(series).mul_(-2).clamp_(min=0).sqrt_()
+    return _root(exponent.mul_(log(2)).add_(series).mul_(-2).clamp_(min=0))
+
+
+def _root(x: Tensor) -> Tensor:
+    """Rounded as IEEE 754 asks for, which torch's square root of a float32 is not on every CPU; through float64 it is."""
+    return x.double().sqrt_().float()
 
 
 def _direction(drawn: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from vitkit.corruptions import native
 from vitkit.corruptions.image import codec, jpeg, libjpeg
 
 QUALITIES = [1, 3, 7, 10, 15, 18, 25, 50, 75, 85, 95, 100]
@@ -22,9 +23,12 @@ def through_a_file(levels, quality):
     return read[None] if read.ndim == 2 else read.transpose(2, 0, 1)
 
 
-@pytest.fixture(params=["codec", "tensors"])
+@pytest.fixture(params=["codec", "codec and numpy", "tensors"])
 def way(request, monkeypatch):
     """By what a JPEG is made."""
+    if request.param == "codec and numpy":
+        for name in ("pixels", "planes"):
+            monkeypatch.setattr(native, name, lambda *_: False)
     if request.param == "tensors":
         monkeypatch.setattr(codec, "find", lambda: None)
     elif codec.find() is None:

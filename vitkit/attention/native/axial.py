@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -10,16 +11,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vitkit.attention.lines import Lines
-from vitkit.attention.native.build import library
+from vitkit.native import library
 
 LONGEST = 128
 """Tokens of a line up to which it is used: the products of longer ones are better left to a library for large matrices."""
 _VECTOR = 16
+_SOURCE = Path(__file__).with_name("axial.cpp")
 
 
 def serves(device: str, dtype: torch.dtype, lines: Lines) -> bool:
     """Whether this can be done here, for tensors on such a device and of such a type."""
-    return device == "cpu" and dtype == torch.float32 and max(lines.lengths) <= LONGEST and library() is not None
+    return device == "cpu" and dtype == torch.float32 and max(lines.lengths) <= LONGEST and library(_SOURCE) is not None
 
 
 def forward(
@@ -80,7 +82,7 @@ def _call(name: str, tensors: Sequence[Tensor | None], shape: torch.Size, scale:
 
 @cache
 def _function(name: str) -> "ctypes._NamedFuncPointer":
-    found = library()
+    found = library(_SOURCE)
     assert found is not None
     function = getattr(found, f"vitkit_axial_{name}")
     pointers = {"forward": 7, "backward": 12}[name]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitkit.corruptions import native
 from vitkit.corruptions.image import libjpeg
 
 _TOGETHER = 16
@@ -34,17 +35,27 @@ def in_threads(images: Tensor, quality: int, codec: Codec) -> Tensor:
 
     def work(start: int) -> None:
         part = slice(start, start + together)
-        values = out[part].numpy()
-        np.multiply(images[part].numpy(), np.float32(255), out=values)
-        np.add(values, np.float32(0.5), out=values)
-        planes = values.astype(np.uint8)  # cuts the fraction off
-        pixels = torch.from_numpy(np.stack(list(planes.swapaxes(0, 1)), axis=-1)).permute(0, 3, 1, 2)
-        for into, picture in zip(values, pixels, strict=True):
-            np.copyto(into, codec(picture, quality).numpy())
-        np.multiply(values, np.float32(1 / 255), out=values)
+        for picture, into in zip(_pixels(images[part]), out[part], strict=True):
+            found = codec(picture.permute(2, 0, 1), quality).permute(1, 2, 0)
+            if not native.planes(found, into):
+                np.copyto(into.numpy(), found.permute(2, 0, 1).numpy())
+                np.multiply(into.numpy(), np.float32(1 / 255), out=into.numpy())
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(0, len(images), together)))
+    return out
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """256 levels, (batch, height, width, channels)."""
+    count, channels, height, width = images.shape
+    out = torch.empty(count, height, width, channels, dtype=torch.uint8)
+    if all(native.pixels(image, into) for image, into in zip(images, out, strict=True)):
+        return out
+    values = images.numpy() * np.float32(255)
+    np.add(values, np.float32(0.5), out=values)
+    planes = values.astype(np.uint8)  # cuts the fraction off
+    np.stack(list(planes.swapaxes(0, 1)), axis=-1, out=out.numpy())
     return out
 
 

@@ -1,4 +1,8 @@
-"""The C++ of this folder as a shared library, made once for a CPU and kept in the user's cache."""
+"""Loops in C++ for the CPU, compiled for it when they are first needed, and kept in the user's cache.
+
+They are for what torch can do on a CPU only in many passes over memory. Without a compiler, or where ``VITKIT_NATIVE=0`` says so,
+torch does the same.
+"""
 
 import ctypes
 import os
@@ -17,28 +21,33 @@ _PATIENCE = 120.0  # seconds
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The library, compiled if the cache has none; None without a compiler, or where it fails."""
+def library(source: Path, *flags: str) -> ctypes.CDLL | None:
+    """A source file as a library, compiled if the cache has none of it; None without a compiler, or where it fails.
+
+    Args:
+        source: C++, with functions that are ``extern "C"``.
+        flags: For the compiler, beside those of every source.
+    """
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if os.environ.get(SWITCH) == "0" or compiler is None:
         return None
-    source = Path(__file__).with_name("axial.cpp")
+    command = [compiler, *_FLAGS, *flags]
     try:
-        key = sha256("\n".join((source.read_text(), compiler, *_FLAGS, _processor())).encode()).hexdigest()[:16]
-        file = _cache() / f"axial-{key}.so"
+        key = sha256("\n".join((source.read_text(), *command, _processor())).encode()).hexdigest()[:16]
+        file = _cache() / f"{source.stem}-{key}.so"
         if not file.exists():
-            _compile(compiler, source, file)
+            _compile(command, source, file)
         return ctypes.CDLL(str(file))
     except (OSError, RuntimeError, subprocess.SubprocessError):  # no home to keep it in, or a compiler that does not know this
         return None
 
 
-def _compile(compiler: str, source: Path, file: Path) -> None:
+def _compile(command: list[str], source: Path, file: Path) -> None:
     """Under another name first: several processes may do this at the same time, and any of them may be killed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         made = Path(folder) / file.name
-        subprocess.run([compiler, *_FLAGS, str(source), "-o", str(made)], check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
+        subprocess.run([*command, str(source), "-o", str(made)], check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
         made.replace(file)
 
 
