@@ -106,7 +106,7 @@ def in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "ignore:.*does not have many workers", "ignore:`isinstance.treespec, LeafSpec.` is deprecated"
 )
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-@pytest.mark.usefixtures("in_a_copy")
+@pytest.mark.usefixtures("in_a_copy", "unchecked")  # a reader's shapes are not checked either, and it would take as long again
 def test_page_runs_as_printed(page: Path) -> None:
     run(page)
 

@@ -4,6 +4,8 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {kind: DOCS / "concepts" / f"{kind}.md" for kind in ("density", "bias", "pattern", "scorer", "occlusion", "invariance")}
 PAGES["scan"] = DOCS / "volumes.md"
@@ -12,6 +14,7 @@ PAGES["corruption"] = DOCS / "concepts" / "corruptions.md"
 PAGES["artefact"] = DOCS / "concepts" / "volume_corruptions.md"
 
 
+@pytest.mark.usefixtures("unchecked")  # as the script is run
 def test_each_picture_is_drawn_kept_and_shown(tmp_path):
     runpy.run_path(str(DOCS / "pictures.py"))["main"](tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}

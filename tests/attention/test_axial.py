@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, ScaledDotProduct, attend, axial, native, tiles
+from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, ScaledDotProduct, attend, axial, compiled, tiles
 from vitkit.attention.backends import BACKENDS
 from vitkit.attention.case import Case
 from vitkit.attention.lines import Lines
@@ -314,7 +314,7 @@ def test_on_cuda(bias, masked):
 @pytest.mark.parametrize("shape", [(512, 2), (600,), (32, 48), (8, 9, 10), (5, 6)])
 def test_its_cost_is_what_it_holds(shape, gradients, monkeypatch):
     """Beside inputs, output and their gradients; also of lines so long that a tile is a single head's."""
-    monkeypatch.setattr(native, "serves", lambda *_: False)
+    monkeypatch.setattr(compiled, "serves", lambda *_: False)
     grid, heads = Grid(shape), 3
     q, k, v = (torch.randn(1, len(grid), heads, 16).transpose(1, 2).requires_grad_(gradients) for _ in range(3))
     case = Case(grid, ScaledDotProduct(), NoBias(), Axial(), 1, heads, 16, gradients=gradients)

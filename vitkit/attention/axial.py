@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
-from vitkit.attention import native, tiles
+from vitkit.attention import compiled, tiles
 from vitkit.attention.lines import Lines, ranges
 
 MOST_PROBLEMS = 2**16 - 1
@@ -104,7 +104,7 @@ class _Axial(torch.autograd.Function):
         *biases: Tensor | None,
     ) -> Tensor:
         alike = all(x is None or x.dtype == q.dtype for x in (k, v, gates, *biases))
-        way = native if alike and native.serves(q.device.type, q.dtype, lines) else tiles
+        way = compiled if alike and compiled.serves(q.device.type, q.dtype, lines) else tiles
         ctx.save_for_backward(q, k, v, gates, real, *biases)
         ctx.lines, ctx.scale, ctx.way = lines, scale, way
         return way.forward(q, k, v, lines, scale, biases, gates, real)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vitkit.corruptions import native
+from vitkit.corruptions import compiled
 from vitkit.errors import UsageError
 
 # A CPU is at its best on pieces that stay in its cache; a GPU takes all at once.
@@ -45,7 +45,7 @@ def bits(
     count = _counted(shape)
     out = torch.empty(len(seeds), count, dtype=torch.int32, device=device)
     keys = [_keys(seed, stream) for seed in seeds]
-    if native.draw("bits", keys, out):
+    if compiled.draw("bits", keys, out):
         return out.view(len(seeds), *shape)
     first, second = torch.tensor(keys, dtype=torch.int32, device=device).view(-1, 2, 1).unbind(1)
     steps = torch.arange(min(count, _PIECE) if out.device.type == "cpu" else count, dtype=torch.int32, device=device)
@@ -75,7 +75,7 @@ def uniform(
     (torch.Size([2, 3, 4]), True)
     """
     out = torch.empty(len(seeds), _counted(shape), device=device)
-    if native.draw("uniform", [_keys(seed, stream) for seed in seeds], out):
+    if compiled.draw("uniform", [_keys(seed, stream) for seed in seeds], out):
         return out.view(len(seeds), *shape)
     drawn = bits(seeds, shape, device, stream).view(len(seeds), prod(shape))
     out = drawn.view(torch.float32)
@@ -106,7 +106,7 @@ def normal(
     count = _counted(shape)
     half = (count + 1) // 2
     out = torch.empty(len(seeds), 2, half, device=device)
-    if not native.draw("normal", [_keys(seed, stream) for seed in seeds], out):
+    if not compiled.draw("normal", [_keys(seed, stream) for seed in seeds], out):
         radius, angle = bits(seeds, [2, half], device, stream).unbind(1)
         for rows, columns in _pieces(radius):
             distance = _distance(radius[rows, columns])

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from vitkit.corruptions import native
+from vitkit.corruptions import compiled
 from vitkit.corruptions.image import codec, jpeg, libjpeg
 
 QUALITIES = [1, 3, 7, 10, 15, 18, 25, 50, 75, 85, 95, 100]
@@ -28,7 +28,7 @@ def way(request, monkeypatch):
     """By what a JPEG is made."""
     if request.param == "codec and numpy":
         for name in ("pixels", "planes"):
-            monkeypatch.setattr(native, name, lambda *_: False)
+            monkeypatch.setattr(compiled, name, lambda *_: False)
     if request.param == "tensors":
         monkeypatch.setattr(codec, "find", lambda: None)
     elif codec.find() is None:

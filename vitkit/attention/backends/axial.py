@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vitkit.attention import native
+from vitkit.attention import compiled
 from vitkit.attention.axial import axial_attention
 from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
@@ -49,7 +49,7 @@ class AxialViews(Backend):
         rows = case.batch * case.num_heads * case.tokens
         flops = 2 * rows * sum(lengths) * case.head_dim * (7 if case.gradients else 2)
         bias = case.num_heads * sum(length**2 for length in lengths) * case.exact.itemsize if case.biased else 0
-        if native.serves(case.device, case.dtype, Lines(case.grid.shape, lengths)):
+        if compiled.serves(case.device, case.dtype, Lines(case.grid.shape, lengths)):
             return Cost(bias, flops)
         most = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
         # A tile's tokens and its scores: so many problems, one of a single head at least.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitkit.corruptions import native
+from vitkit.corruptions import compiled
 from vitkit.corruptions.image import libjpeg
 
 _TOGETHER = 16
@@ -37,7 +37,7 @@ def in_threads(images: Tensor, quality: int, codec: Codec) -> Tensor:
         part = slice(start, start + together)
         for picture, into in zip(_pixels(images[part]), out[part], strict=True):
             found = codec(picture.permute(2, 0, 1), quality).permute(1, 2, 0)
-            if not native.planes(found, into):
+            if not compiled.planes(found, into):
                 np.copyto(into.numpy(), found.permute(2, 0, 1).numpy())
                 np.multiply(into.numpy(), np.float32(1 / 255), out=into.numpy())
 
@@ -50,7 +50,7 @@ def _pixels(images: Tensor) -> Tensor:
     """256 levels, (batch, height, width, channels)."""
     count, channels, height, width = images.shape
     out = torch.empty(count, height, width, channels, dtype=torch.uint8)
-    if all(native.pixels(image, into) for image, into in zip(images, out, strict=True)):
+    if all(compiled.pixels(image, into) for image, into in zip(images, out, strict=True)):
         return out
     values = images.numpy() * np.float32(255)
     np.add(values, np.float32(0.5), out=values)

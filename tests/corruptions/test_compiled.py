@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitkit.corruptions import native, random
+from vitkit.corruptions import compiled, random
+from vitkit.corruptions.compiled import _function
 from vitkit.corruptions.image import codec
-from vitkit.corruptions.native import _function
 
 SEEDS = [0, 1, -5, 2**70]
 pytestmark = pytest.mark.skipif(_function("bits") is None, reason="needs a C++ compiler")
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(_function("bits") is None, reason="needs a C++ c
 
 def in_torch(monkeypatch):
     for name in ("draw", "pixels", "planes"):
-        monkeypatch.setattr(native, name, lambda *_: False)
+        monkeypatch.setattr(compiled, name, lambda *_: False)
 
 
 @pytest.mark.parametrize("draw", [random.bits, random.uniform, random.normal])
@@ -46,7 +46,7 @@ def test_pixels_and_planes(monkeypatch):
     images = torch.stack([steps, steps.flip(0)]).view(2, 3, 9, 19)
     found = codec._pixels(images)
     back = torch.empty(3, 9, 19)
-    assert native.planes(found[0], back)
+    assert compiled.planes(found[0], back)
     in_torch(monkeypatch)
     assert torch.equal(codec._pixels(images), found)
     assert np.array_equal(back.numpy(), found[0].permute(2, 0, 1).numpy() * np.float32(1 / 255))
@@ -54,5 +54,5 @@ def test_pixels_and_planes(monkeypatch):
 
 def test_what_does_not_lie_as_it_must_is_left_to_numpy():
     pixels = torch.empty(4, 5, 3, dtype=torch.uint8)
-    assert not native.pixels(torch.rand(3, 5, 4).transpose(1, 2), pixels)
-    assert not native.pixels(torch.rand(1, 4, 5), pixels[..., :1])
+    assert not compiled.pixels(torch.rand(3, 5, 4).transpose(1, 2), pixels)
+    assert not compiled.pixels(torch.rand(1, 4, 5), pixels[..., :1])

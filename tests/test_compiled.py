@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vitkit import native
+from vitkit import compiled
 
 SOURCE = 'extern "C" int doubled(int x) { return 2 * x; }\n'
 
@@ -15,11 +15,11 @@ def source(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "doubled.cpp"
     path.write_text(SOURCE)
-    native.library.cache_clear()
-    if native.library(path) is None:
+    compiled.library.cache_clear()
+    if compiled.library(path) is None:
         pytest.skip("needs a C++ compiler with OpenMP")
     yield path
-    native.library.cache_clear()
+    compiled.library.cache_clear()
 
 
 def files(source):
@@ -29,8 +29,8 @@ def files(source):
 def test_it_is_compiled_once(source):
     [folder, file] = files(source)
     before = file.stat().st_mtime_ns
-    native.library.cache_clear()
-    assert native.library(source).doubled(21) == 42
+    compiled.library.cache_clear()
+    assert compiled.library(source).doubled(21) == 42
     assert files(source) == [folder, file]
     assert file.stat().st_mtime_ns == before
 
@@ -38,21 +38,21 @@ def test_it_is_compiled_once(source):
 def test_another_source_or_other_flags_are_another_library(source):
     source.write_text(SOURCE.replace("2 * x", "FACTOR * x"))
     for factor in (3, 4):
-        assert native.library(source, f"-DFACTOR={factor}").doubled(5) == 5 * factor
+        assert compiled.library(source, f"-DFACTOR={factor}").doubled(5) == 5 * factor
     assert len(files(source)) == 4
 
 
 def test_who_compiles_at_the_same_time_leaves_one_file(source):
     source.write_text(SOURCE + "// new\n")
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda _: native.library.__wrapped__(source), range(2)))
+        found = list(pool.map(lambda _: compiled.library.__wrapped__(source), range(2)))
     assert [library.doubled(1) for library in found] == [2, 2]
     assert len(files(source)) == 3
 
 
 @pytest.mark.parametrize("lacking", ["compiler", "sense", "file", "folder", "home", "wish"])
 def test_without_a_way_there_is_none(lacking, source, monkeypatch, tmp_path):
-    native.library.cache_clear()
+    compiled.library.cache_clear()
     before = files(source)
     if lacking == "compiler":
         monkeypatch.setenv("CXX", "no-such-compiler")
@@ -65,8 +65,8 @@ def test_without_a_way_there_is_none(lacking, source, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
     elif lacking == "home":
         monkeypatch.delenv("XDG_CACHE_HOME")
-        monkeypatch.setattr(native.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+        monkeypatch.setattr(compiled.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     else:
-        monkeypatch.setenv(native.SWITCH, "0")
-    assert native.library(source) is None
+        monkeypatch.setenv(compiled.SWITCH, "0")
+    assert compiled.library(source) is None
     assert files(source) == before

@@ -1,6 +1,6 @@
 """Loops in C++ for the CPU, compiled for it when they are first needed, and kept in the user's cache.
 
-They are for what torch can do on a CPU only in many passes over memory. Without a compiler, or where ``VITKIT_NATIVE=0`` says so,
+They are for what torch does on a CPU only in many passes over memory. Without a compiler, or where ``VITKIT_COMPILE=0`` says so,
 torch does the same.
 """
 
@@ -14,7 +14,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-SWITCH = "VITKIT_NATIVE"
+SWITCH = "VITKIT_COMPILE"
 """Environment variable that, set to 0, leaves everything to torch."""
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
 _PATIENCE = 120.0  # seconds

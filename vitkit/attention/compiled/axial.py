@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vitkit.attention.lines import Lines
-from vitkit.native import library
+from vitkit.compiled import library
 
 LONGEST = 128
 """Tokens of a line up to which it is used: the products of longer ones are better left to a library for large matrices."""

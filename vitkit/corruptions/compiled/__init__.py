@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitkit.native import library
+from vitkit.compiled import library
 
 _SOURCE = Path(__file__).with_name("kernels.cpp")
 _SIZES = {"bits": 2, "uniform": 2, "normal": 2, "pixels": 1, "planes": 1}
