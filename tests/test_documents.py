@@ -1,8 +1,9 @@
 """Every block of code in README and docs runs, and prints what the page says it prints.
 
 ``python`` blocks of one page share their names; ``sh`` blocks run line by line as they are printed, ``make`` only as a dry run
-and ``vitkit`` in this process, which spares it seconds of imports; a line may end with ``# exit code 1``. A ``text`` block right
-behind either is what it has to print, with ``...`` for anything; ``yaml`` blocks are mappings that load.
+and ``vitkit``, wherever it is installed, in this process, which spares it seconds of imports; a line may end with
+``# exit code 1``. A ``text`` block right behind either is what it has to print, with ``...`` for anything; ``yaml`` blocks are
+mappings that load.
 ``<!-- skip: next -->`` before a block leaves it out, which is for what needs a network or a file that only the reader has.
 """
 
@@ -17,6 +18,7 @@ import subprocess
 import sys
 from dataclasses import fields, is_dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ from vitkit.evaluation.storage import folder
 
 ROOT = Path(__file__).parents[1]
 ROOMS = [module.name for module in pkgutil.iter_modules(vitkit.__path__) if module.ispkg and module.name != "cli"]
+SCRIPT = ".venv/bin/vitkit"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -57,7 +60,7 @@ def shell(example: Example) -> None:
 
 def command(words: list[str]) -> tuple[int, str, str]:
     """Its exit code, output and errors."""
-    if words[0] == "vitkit":
+    if words[0] in {"vitkit", SCRIPT}:
         output, errors = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             code = main(words[1:])
@@ -109,6 +112,16 @@ def in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("in_a_copy", "unchecked")  # a reader's shapes are not checked either, and it would take as long again
 def test_page_runs_as_printed(page: Path) -> None:
     run(page)
+
+
+@pytest.mark.usefixtures("in_a_copy")
+def test_what_pages_call_vitkit_is_what_is_installed() -> None:
+    assert [script.load() for script in entry_points(group="console_scripts", name="vitkit")] == [main]
+    for name in ("vitkit", SCRIPT):
+        assert (
+            subprocess.run([name, "--version"], check=True, capture_output=True, text=True).stdout
+            == f"vitkit {vitkit.__version__}\n"
+        )
 
 
 @pytest.mark.parametrize(

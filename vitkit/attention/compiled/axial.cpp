@@ -13,16 +13,20 @@
 
 namespace {
 
-constexpr int LANES = 16;
+// Vectors of what the CPU has: longer ones would be taken apart, many times slower. ROWS of a product, two vectors wide, stay in
+// registers; rows of buffers are padded to a multiple of either vector.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, ROWS = 8;
+#elif defined(__AVX2__)
+constexpr int LANES = 8, ROWS = 6;
+#else
+#error "slower than torch without AVX2, or not measured"
+#endif
+constexpr int PADDING = 16;
 typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t Bits __attribute__((vector_size(4 * LANES)));
 typedef float Loose __attribute__((vector_size(4 * LANES), aligned(4)));
 
-#ifdef __AVX512F__
-constexpr int ROWS = 8;  // of a product at once, in registers
-#else
-constexpr int ROWS = 3;
-#endif
 constexpr int64_t ROOM = 1 << 15;  // numbers in a buffer
 
 #define INLINE inline __attribute__((always_inline))
@@ -30,7 +34,7 @@ constexpr int64_t ROOM = 1 << 15;  // numbers in a buffer
 INLINE Vec& at(float* x) { return *reinterpret_cast<Vec*>(x); }
 INLINE const Vec& at(const float* x) { return *reinterpret_cast<const Vec*>(x); }
 
-int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+int64_t padded(int64_t n) { return (n + PADDING - 1) / PADDING * PADDING; }
 
 struct Shape {
     int64_t before, length, after, heads, dim;
@@ -156,7 +160,7 @@ INLINE void probabilities(const Shape& s, const float* keys, const float* querie
 }
 
 float* buffer(int64_t numbers) {
-    void* found = std::aligned_alloc(4 * LANES, sizeof(float) * padded(numbers));
+    void* found = std::aligned_alloc(4 * PADDING, sizeof(float) * padded(numbers));
     if (found) std::memset(found, 0, sizeof(float) * padded(numbers));
     return static_cast<float*>(found);
 }
