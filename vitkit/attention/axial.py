@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 from vitkit.attention import compiled, tiles
-from vitkit.attention.lines import Lines, ranges
+from vitkit.attention.lines import Lines, Terms, ranges
 
 MOST_PROBLEMS = 2**16 - 1
 """Lines, or heads of lines, that a fused kernel on CUDA takes at once."""
@@ -107,16 +107,14 @@ class _Axial(torch.autograd.Function):
         way = compiled if alike and compiled.serves(q.device.type, q.dtype, lines) else tiles
         ctx.save_for_backward(q, k, v, gates, real, *biases)
         ctx.lines, ctx.scale, ctx.way = lines, scale, way
-        return way.forward(q, k, v, lines, scale, biases, gates, real)
+        return way.forward(q, k, v, lines, Terms(scale, biases, gates, real))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, gates, real, *biases = ctx.saved_tensors
-        learned = ctx.needs_input_grad[7:]
-        grads, grad_gates, grad_biases = ctx.way.backward(
-            grad.contiguous(), q, k, v, ctx.lines, ctx.scale, biases, learned, gates, real
-        )
+        terms, learned = Terms(ctx.scale, biases, gates, real), ctx.needs_input_grad[7:]
+        grads, grad_gates, grad_biases = ctx.way.backward(grad.contiguous(), q, k, v, ctx.lines, terms, learned)
         return *(x.to(q.dtype) for x in grads), None, None, grad_gates, None, *grad_biases
 
 

@@ -1,6 +1,6 @@
 """The lines of a grid, along which axial attention goes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -29,6 +29,23 @@ class Lines:
     ) -> Float[Tensor, "before length after *rest"] | Bool[Tensor, "before length after"]:
         """What comes before the axis in memory, the axis, what comes after; a view."""
         return x.view(-1, self.lengths[axis], prod(self.shape[axis + 1 :]), *x.shape[2:])
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What weights along the axes come of, beside queries and keys.
+
+    Attributes:
+        scale: Factor of the dot products.
+        biases: Logits among the tokens of a line, one for each axis.
+        gates: Factor on each axis's output per head; 1 if not given.
+        real: Tokens that may be seen; all if not given.
+    """
+
+    scale: float
+    biases: Sequence[Float[Tensor, "heads _ _"] | None]
+    gates: Float[Tensor, "axes heads"] | None = None
+    real: Bool[Tensor, "batch tokens"] | None = None
 
 
 def ranges(whole: slice, most: int) -> Iterator[slice]:

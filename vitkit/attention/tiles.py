@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vitkit.attention.lines import Lines, ranges
+from vitkit.attention.lines import Lines, Terms, ranges
 
 CPU_ELEMENTS = 2**19
 """Numbers that a tile holds per tensor: 2 MiB of float32."""
@@ -26,13 +26,10 @@ def forward(
     k: Float[Tensor, "batch tokens heads head_dim"],
     v: Float[Tensor, "batch tokens heads head_dim"],
     lines: Lines,
-    scale: float,
-    biases: Sequence[Float[Tensor, "heads _ _"] | None],
-    gates: Float[Tensor, "axes heads"] | None,
-    real: Bool[Tensor, "batch tokens"] | None,
+    terms: Terms,
 ) -> Float[Tensor, "batch tokens heads head_dim"]:
     """The sum over axes; the arguments are :func:`~vitkit.attention.axial.axial_attention`'s, and contiguous."""
-    exact = exact_dtype(q)
+    exact, gates, real = exact_dtype(q), terms.gates, terms.real
     total = torch.empty_like(q)
     views = [[lines.along(axis, x) for x in (q, k, v, total)] for axis in range(len(lines))]
     seen = [None if real is None else lines.along(axis, real) for axis in range(len(lines))]
@@ -40,7 +37,7 @@ def forward(
     for axis, tile in work:
         *read, into = (x[tile] for x in views[axis])
         own, other, mean = (_flat(x, buffer) for x, buffer in zip(read, tokens, strict=True))
-        weights = _weights(own, other, _of(biases[axis], tile), _keys(seen[axis], tile), scale, scores[0])
+        weights = _weights(own, other, _of(terms.biases[axis], tile), _keys(seen[axis], tile), terms.scale, scores[0])
         out = _back(torch.bmm(weights, mean, out=own), into)
         if gates is not None:
             out.mul_(gates[axis, tile[3], None].to(exact))
@@ -54,17 +51,15 @@ def backward(
     k: Float[Tensor, "batch tokens heads head_dim"],
     v: Float[Tensor, "batch tokens heads head_dim"],
     lines: Lines,
-    scale: float,
-    biases: Sequence[Float[Tensor, "heads _ _"] | None],
+    terms: Terms,
     learned: Sequence[bool],
-    gates: Float[Tensor, "axes heads"] | None,
-    real: Bool[Tensor, "batch tokens"] | None,
 ) -> tuple[list[Tensor], Tensor | None, list[Tensor | None]]:
     """Gradients of q, k and v, which half precision gets in float32; of the gates; and of those biases that learn."""
-    exact = exact_dtype(q)
+    exact, gates, real = exact_dtype(q), terms.gates, terms.real
     grads = [torch.empty_like(x) if x.dtype == exact else torch.empty_like(x, dtype=exact) for x in (q, k, v)]
     grad_biases = [
-        torch.zeros_like(bias) if needed and bias is not None else None for bias, needed in zip(biases, learned, strict=True)
+        torch.zeros_like(bias) if needed and bias is not None else None
+        for bias, needed in zip(terms.biases, learned, strict=True)
     ]
     grad_gates = None if gates is None else torch.zeros_like(gates)
     views = [[lines.along(axis, x) for x in (q, k, v, grad, *grads)] for axis in range(len(lines))]
@@ -73,7 +68,7 @@ def backward(
     for axis, tile in work:
         *read, into_q, into_k, into_v = (x[tile] for x in views[axis])
         own, other, mean, slope = (_flat(x, buffer) for x, buffer in zip(read, tokens, strict=True))
-        weights = _weights(own, other, _of(biases[axis], tile), _keys(seen[axis], tile), scale, scores[0])
+        weights = _weights(own, other, _of(terms.biases[axis], tile), _keys(seen[axis], tile), terms.scale, scores[0])
         slopes, products = (buffer[: weights.numel()].view_as(weights) for buffer in scores[1:])
         torch.bmm(slope, mean.transpose(1, 2), out=slopes)
         grad_v = torch.bmm(weights.transpose(1, 2), slope, out=mean)
@@ -87,8 +82,8 @@ def backward(
             slopes.mul_(gate)
         if (into_bias := grad_biases[axis]) is not None:
             into_bias[tile[3]] += slopes.view(-1, heads, *slopes.shape[1:]).sum(0)
-        grad_q = torch.baddbmm(slope, slopes, other, beta=0, alpha=scale, out=slope)
-        grad_k = torch.baddbmm(other, slopes.transpose(1, 2), own, beta=0, alpha=scale, out=other)
+        grad_q = torch.baddbmm(slope, slopes, other, beta=0, alpha=terms.scale, out=slope)
+        grad_k = torch.baddbmm(other, slopes.transpose(1, 2), own, beta=0, alpha=terms.scale, out=other)
         for found, into in ((grad_q, into_q), (grad_k, into_k), (grad_v, into_v)):
             _put(_back(found, into), into, axis)
     return grads, grad_gates, grad_biases

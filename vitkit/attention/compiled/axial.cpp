@@ -50,6 +50,17 @@ struct Shape {
     int64_t blocks() const { return (across() + together() - 1) / together(); }
 };
 
+// Some problems of one `before`, which are neighbours in memory.
+struct Block {
+    int64_t line, first, some, offset;
+    Block(const Shape& s, int64_t index) : line(index / s.blocks()), first(index % s.blocks() * s.together()) {
+        some = first + s.together() < s.across() ? s.together() : s.across() - first;
+        offset = line * s.length * s.stride() + first * s.dim;
+    }
+    int64_t head(const Shape& s, int64_t u) const { return (first + u) % s.heads; }
+    int64_t place(const Shape& s, int64_t u) const { return line * s.length * s.after + (first + u) / s.heads; }
+};
+
 // Of numbers that are not positive, to two units in the last place. Source: Cephes, expf.
 INLINE Vec exponential(Vec x) {
     const Vec lowest = Vec{} - 87.0f;
@@ -119,13 +130,12 @@ INLINE void pack(const Shape& s, int64_t some, const float* from, float scale, f
 }
 
 // The reverse, which adds to what is there, or replaces it.
-INLINE void unpack(const Shape& s, int64_t first, int64_t some, const float* from, const float* gate, float scale, bool add,
-                   float* to) {
+INLINE void unpack(const Shape& s, const Block& block, const float* from, const float* gate, float scale, bool add, float* to) {
     for (int64_t l = 0; l < s.length; l++)
-        for (int64_t u = 0; u < some; u++) {
-            const float by = gate ? scale * gate[(first + u) % s.heads] : scale;
+        for (int64_t u = 0; u < block.some; u++) {
+            const float by = gate ? scale * gate[block.head(s, u)] : scale;
             const float* source = from + u * s.each() + l * s.width();
-            float* target = to + l * s.stride() + u * s.dim;
+            float* target = to + block.offset + l * s.stride() + u * s.dim;
             int64_t d = 0;
             for (; d + LANES <= s.dim; d += LANES) {
                 Loose& into = *reinterpret_cast<Loose*>(target + d);
@@ -184,19 +194,18 @@ int vitkit_axial_forward(const float* q, const float* k, const float* v, const f
 #pragma omp for schedule(static)
         for (int64_t work = 0; work < before * s.blocks(); work++) {
             if (!own) continue;
-            const int64_t line = work / s.blocks(), first = work % s.blocks() * together;
-            const int64_t some = first + together < s.across() ? together : s.across() - first;
-            const int64_t offset = line * length * s.stride() + first * dim;
-            pack(s, some, q + offset, scale, own);
-            pack(s, some, k + offset, 1, other);
-            pack(s, some, v + offset, 1, mean);
-            for (int64_t u = 0; u < some; u++) {
-                const int64_t head = (first + u) % heads, place = line * length * after + (first + u) / heads, here = u * s.each();
+            const Block block(s, work);
+            pack(s, block.some, q + block.offset, scale, own);
+            pack(s, block.some, k + block.offset, 1, other);
+            pack(s, block.some, v + block.offset, 1, mean);
+            for (int64_t u = 0; u < block.some; u++) {
+                const int64_t head = block.head(s, u), here = u * s.each();
+                const uint8_t* keys = seen ? seen + block.place(s, u) : nullptr;
                 transpose(s, own + here, queries);
-                probabilities(s, other + here, queries, bias ? bias + head * scores : nullptr, seen ? seen + place : nullptr, weights);
+                probabilities(s, other + here, queries, bias ? bias + head * scores : nullptr, keys, weights);
                 product(length, length, weights, 1, s.pitch(), mean + here, s.width(), own + here);
             }
-            unpack(s, first, some, own, gate, 1, add, out + offset);
+            unpack(s, block, own, gate, 1, add, out);
         }
         std::free(own);
     }
@@ -222,18 +231,17 @@ int vitkit_axial_backward(const float* q, const float* k, const float* v, const 
 #pragma omp for schedule(static)
         for (int64_t work = 0; work < before * s.blocks(); work++) {
             if (!own) continue;
-            const int64_t line = work / s.blocks(), first = work % s.blocks() * together;
-            const int64_t some = first + together < s.across() ? together : s.across() - first;
-            const int64_t offset = line * length * s.stride() + first * dim;
-            pack(s, some, q + offset, scale, own);
-            pack(s, some, k + offset, 1, other);
-            pack(s, some, v + offset, 1, mean);
-            pack(s, some, grad + offset, 1, slope);
-            for (int64_t u = 0; u < some; u++) {
-                const int64_t head = (first + u) % heads, place = line * length * after + (first + u) / heads, here = u * s.each();
+            const Block block(s, work);
+            pack(s, block.some, q + block.offset, scale, own);
+            pack(s, block.some, k + block.offset, 1, other);
+            pack(s, block.some, v + block.offset, 1, mean);
+            pack(s, block.some, grad + block.offset, 1, slope);
+            for (int64_t u = 0; u < block.some; u++) {
+                const int64_t head = block.head(s, u), here = u * s.each();
+                const uint8_t* keys = seen ? seen + block.place(s, u) : nullptr;
                 transpose(s, own + here, queries);
                 transpose(s, slope + here, turn);
-                probabilities(s, other + here, queries, bias ? bias + head * scores : nullptr, seen ? seen + place : nullptr, weights);
+                probabilities(s, other + here, queries, bias ? bias + head * scores : nullptr, keys, weights);
                 product(length, dim, mean + here, s.width(), 1, turn, s.pitch(), slopes);
                 product(length, length, weights, s.pitch(), 1, slope + here, s.width(), mean + here);
                 for (int64_t i = 0; i < s.pitch(); i += LANES) {
@@ -249,9 +257,9 @@ int vitkit_axial_backward(const float* q, const float* k, const float* v, const 
                 product(length, length, slopes, 1, s.pitch(), other + here, s.width(), slope + here);
                 product(length, length, slopes, s.pitch(), 1, own + here, s.width(), other + here);
             }
-            unpack(s, first, some, slope, gate, scale, add, grad_q + offset);
-            unpack(s, first, some, other, gate, 1, add, grad_k + offset);
-            unpack(s, first, some, mean, gate, 1, add, grad_v + offset);
+            unpack(s, block, slope, gate, scale, add, grad_q);
+            unpack(s, block, other, gate, 1, add, grad_k);
+            unpack(s, block, mean, gate, 1, add, grad_v);
         }
 #pragma omp for ordered schedule(static, 1)
         for (int thread = 0; thread < omp_get_num_threads(); thread++) {

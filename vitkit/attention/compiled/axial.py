@@ -1,16 +1,17 @@
 """What :mod:`vitkit.attention.tiles` does, for float32 on a CPU, by compiled loops over each axis."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from vitkit.attention.lines import Lines
+from vitkit.attention.lines import Lines, Terms
 from vitkit.compiled import library
 
 LONGEST = 128
@@ -29,16 +30,13 @@ def forward(
     k: Float[Tensor, "batch tokens heads head_dim"],
     v: Float[Tensor, "batch tokens heads head_dim"],
     lines: Lines,
-    scale: float,
-    biases: Sequence[Float[Tensor, "heads _ _"] | None],
-    gates: Float[Tensor, "axes heads"] | None,
-    real: Bool[Tensor, "batch tokens"] | None,
+    terms: Terms,
 ) -> Float[Tensor, "batch tokens heads head_dim"]:
     """As :func:`vitkit.attention.tiles.forward`."""
     total = torch.empty_like(q)
-    for axis, bias in enumerate(biases):
-        turned, gate = _turned(bias), None if gates is None else gates[axis].contiguous()
-        _call("forward", (q, k, v, turned, gate, real, total), lines.along(axis, q).shape, scale, axis)
+    for axis, bias in enumerate(terms.biases):
+        tensors = (q, k, v, _turned(bias), _gate(terms, axis), terms.real, total)
+        _call("forward", tensors, lines.along(axis, q).shape, terms.scale, axis)
     return total
 
 
@@ -48,22 +46,19 @@ def backward(
     k: Float[Tensor, "batch tokens heads head_dim"],
     v: Float[Tensor, "batch tokens heads head_dim"],
     lines: Lines,
-    scale: float,
-    biases: Sequence[Float[Tensor, "heads _ _"] | None],
+    terms: Terms,
     learned: Sequence[bool],
-    gates: Float[Tensor, "axes heads"] | None,
-    real: Bool[Tensor, "batch tokens"] | None,
 ) -> tuple[list[Tensor], Tensor | None, list[Tensor | None]]:
     """As :func:`vitkit.attention.tiles.backward`."""
     grads = [torch.empty_like(x) for x in (q, k, v)]
-    grad_gates = None if gates is None else torch.zeros_like(gates, memory_format=torch.contiguous_format)
+    grad_gates = None if terms.gates is None else torch.zeros_like(terms.gates, memory_format=torch.contiguous_format)
     grad_biases: list[Tensor | None] = []
-    for axis, (bias, needed) in enumerate(zip(biases, learned, strict=True)):
-        turned, gate = _turned(bias), None if gates is None else gates[axis].contiguous()
+    for axis, (bias, needed) in enumerate(zip(terms.biases, learned, strict=True)):
+        turned = _turned(bias)
         into = torch.zeros_like(turned) if turned is not None and needed else None
         into_gate = None if grad_gates is None else grad_gates[axis]
-        tensors = (q, k, v, grad, turned, gate, real, *grads, into, into_gate)
-        _call("backward", tensors, lines.along(axis, q).shape, scale, axis)
+        tensors = (q, k, v, grad, turned, _gate(terms, axis), terms.real, *grads, into, into_gate)
+        _call("backward", tensors, lines.along(axis, q).shape, terms.scale, axis)
         grad_biases.append(None if into is None else into[..., : lines.lengths[axis]].mT)
     return grads, grad_gates, grad_biases
 
@@ -71,6 +66,10 @@ def backward(
 def _turned(bias: Float[Tensor, "heads query key"] | None) -> Float[Tensor, "heads key padded_query"] | None:
     """As the kernel reads it."""
     return None if bias is None else F.pad(bias.mT, (0, -bias.shape[1] % _VECTOR)).contiguous()
+
+
+def _gate(terms: Terms, axis: int) -> Float[Tensor, " heads"] | None:
+    return None if terms.gates is None else terms.gates[axis].contiguous()
 
 
 def _call(name: str, tensors: Sequence[Tensor | None], shape: torch.Size, scale: float, axis: int) -> None:
@@ -81,7 +80,7 @@ def _call(name: str, tensors: Sequence[Tensor | None], shape: torch.Size, scale:
 
 
 @cache
-def _function(name: str) -> "ctypes._NamedFuncPointer":
+def _function(name: str) -> Callable[..., Any]:
     found = library(_SOURCE)
     assert found is not None
     function = getattr(found, f"vitkit_axial_{name}")

@@ -1,9 +1,10 @@
 """Loops of the corruptions in C++, where they can be compiled; torch and numpy do the same, bit for bit."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ def _turn(name: str, source: Tensor, out: Tensor, of_planes: Tensor) -> bool:
 
 
 @cache
-def _function(name: str) -> "ctypes._NamedFuncPointer | None":
+def _function(name: str) -> Callable[..., Any] | None:
     # Products and sums are rounded each, as torch's are.
     if (found := library(_SOURCE, "-ffp-contract=off")) is None:
         return None
