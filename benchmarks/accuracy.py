@@ -162,7 +162,7 @@ def test(model: Classifier, images: Tensor, labels: Tensor, settings: Settings) 
         ready, spacing = on_grid(model, settings.shape, (grid[0], grid[1]), rule)
         logits = torch.cat([classify(ready, part, spacing, border) for part in changed.split(256)]).double()
         scores[condition] = {"accuracy": (logits.argmax(1) == labels).double().mean().item()}
-        if logits.shape[1] == 2 and (found := macro_auroc(logits.softmax(1).numpy(), labels.numpy())):
+        if logits.shape[1] == 2 and (found := macro_auroc(logits.numpy(), labels.numpy())):
             scores[condition]["AUROC"] = found[0]
     return scores
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from vitkit.evaluation import Applied, Condition, Context, Gain, RandomOcclusion, Shift, Suite, evaluate, load_results, summarise
-from vitkit.evaluation.summary.worst import LISTED, find_worst
+from vitkit.evaluation.summary.worst import LISTED, Failures
 from vitkit.grid import Grid
 
 
@@ -60,11 +60,12 @@ def test_the_lists_are_those_of_a_plain_loop(run):
 def test_of_equal_shares_the_earlier_break_comes_first_then_the_earlier_sample():
     clean = pa.table({"id": list("abcd"), "label": [0] * 4, "prediction": [0, 0, 0, 1], "confidence": [0.9] * 4})
     entries = [{"suite": "s", "condition": "c", "identity": 0.0, "severity": s, "id": f"s.c/{s:g}"} for s in (1.0, 2.0)]
-    measured = [(entries[0], np.array([0, 1, 0, 1])), (entries[1], np.array([1, 0, 1, 1]))]
-    found = find_worst(clean, measured, Path("nowhere"))
+    failures = Failures(clean)
+    nothing = failures.worst(Path("nowhere"))
+    failures.add([(entries[0], np.array([0, 1, 0, 1])), (entries[1], np.array([1, 0, 1, 1]))])
+    found = failures.worst(Path("nowhere"))
     assert [(s.id, s.share, s.first) for s in found.broken] == [("b", 0.5, "s.c/1"), ("a", 0.5, "s.c/2"), ("c", 0.5, "s.c/2")]
     assert [(s.id, s.share, s.prediction) for s in found.confident] == [("d", 1.0, 1)]
-    nothing = find_worst(clean, [], Path("nowhere"))
     assert (nothing.broken, nothing.confident[0].share) == ([], None)
 
 

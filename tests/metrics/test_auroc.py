@@ -34,15 +34,15 @@ def test_the_influence_makes_the_bootstrap_that_resampling_makes():
 def test_macro_is_the_mean_of_one_against_the_rest():
     generator = np.random.default_rng(1)
     p, labels = generator.dirichlet(np.ones(3), size=60), generator.integers(3, size=60)
-    value, influence = macro_auroc(p, labels)
+    value, influence = macro_auroc(np.log(p), labels)
     assert value == pytest.approx(roc_auc_score(labels, p, multi_class="ovr", average="macro"), abs=1e-12)
     assert influence.shape == (60,)
-    value, _ = macro_auroc(p[:, :2], labels % 2)
-    assert value == pytest.approx(roc_auc_score(labels % 2, p[:, 1]), abs=1e-12)
+    value, _ = macro_auroc(np.log(p[:, :2]), labels % 2)
+    assert value == pytest.approx(roc_auc_score(labels % 2, p[:, 1] / p[:, :2].sum(1)), abs=1e-12)
 
 
 def test_absent_classes_are_left_out_and_one_class_has_none():
     p = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3]])
-    value, _ = macro_auroc(p, np.array([0, 1, 1]))
+    value, _ = macro_auroc(np.log(p), np.array([0, 1, 1]))
     assert value == 1.0
-    assert macro_auroc(p, np.array([1, 1, 1])) is None
+    assert macro_auroc(np.log(p), np.array([1, 1, 1])) is None

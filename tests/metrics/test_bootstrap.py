@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from vitkit.errors import UsageError
-from vitkit.metrics import bootstrap, bootstrap_means, percentile_interval
+from vitkit.metrics import Bootstrap, bootstrap, bootstrap_means, percentile_interval
 
 
 def half_width(columns, **options):
@@ -52,6 +53,31 @@ def test_chunks_change_nothing(monkeypatch):
     whole = bootstrap_means(columns, resamples=50)
     monkeypatch.setattr(bootstrap, "_ELEMENTS", 100)
     np.testing.assert_array_equal(bootstrap_means(columns, resamples=50), whole)
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(300) // 7])
+def test_counts_in_a_file_and_rows_on_demand_change_nothing(groups, tmp_path, monkeypatch):
+    columns = np.random.default_rng(0).integers(2, size=(300, 3)).astype(float)
+    whole = bootstrap_means(columns, groups=groups, resamples=50)
+    monkeypatch.setattr(bootstrap, "_IN_MEMORY", 100)
+    monkeypatch.setattr(bootstrap, "_ELEMENTS", 1000)
+    asked = []
+    stored = Bootstrap(300, groups=groups, resamples=50, folder=tmp_path)
+    for _ in range(2):
+        np.testing.assert_array_equal(stored.means(lambda some: asked.append(some) or columns[some]), whole)
+    assert max(some.stop - some.start for some in asked) == 20, "no more rows at once than are worked with"
+    assert list(tmp_path.iterdir()) == [], "the file has a name"
+
+
+def test_the_counts_are_those_of_drawing_with_replacement(monkeypatch):
+    """The columns of the identity are how often each unit was drawn, out of as many: exactly a resample's."""
+    monkeypatch.setattr(bootstrap, "_ELEMENTS", 60)
+    counts = bootstrap_means(np.eye(12), resamples=4000, seed=1) * 12
+    np.testing.assert_array_equal(counts, counts.round())
+    np.testing.assert_array_equal(counts.sum(1), 12)
+    share = np.bincount(counts.astype(int).ravel(), minlength=13) / counts.size
+    expected = binom.pmf(np.arange(13), 12, 1 / 12)
+    np.testing.assert_allclose(share, expected, atol=4 * (0.25 / 4000) ** 0.5 / 12**0.5)
 
 
 def test_samples_of_a_group_are_drawn_together():

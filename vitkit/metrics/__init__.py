@@ -3,7 +3,7 @@
 from vitkit.metrics.agreement import error_consistency, flips
 from vitkit.metrics.auroc import auroc, macro_auroc
 from vitkit.metrics.bootstrap import Bootstrap, bootstrap_means, group_sums, percentile_interval
-from vitkit.metrics.calibration import adaptive_gaps, calibration_error, calibration_gaps
+from vitkit.metrics.calibration import calibration_error, equal_mass_bins, equal_width_bins, in_bins
 from vitkit.metrics.comparing import holm, sign_flip_test, simultaneous_interval
 from vitkit.metrics.corruption_error import ALEXNET, ALEXNET_CLEAN, corruption_error, mean_corruption_error
 from vitkit.metrics.curve import area_under_curve, area_weights, first_below
@@ -15,19 +15,20 @@ __all__ = [
     "ALEXNET",
     "ALEXNET_CLEAN",
     "Bootstrap",
-    "adaptive_gaps",
     "area_under_curve",
     "area_weights",
     "auroc",
     "bootstrap_means",
     "calibration_error",
-    "calibration_gaps",
     "corruption_error",
+    "equal_mass_bins",
+    "equal_width_bins",
     "error_consistency",
     "first_below",
     "flips",
     "group_sums",
     "holm",
+    "in_bins",
     "kept",
     "macro_auroc",
     "mean_corruption_error",

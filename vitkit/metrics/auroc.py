@@ -39,15 +39,19 @@ def _share_under(
 
 
 def macro_auroc(
-    probabilities: Float[np.ndarray, "samples classes"], labels: Int[np.ndarray, " samples"]
+    logits: Float[np.ndarray, "samples classes"], labels: Int[np.ndarray, " samples"]
 ) -> tuple[float, Float[np.ndarray, " samples"]] | None:
-    """Mean over the classes of one class against the rest, and each sample's influence on it; for two classes, simply the AUROC.
+    """Mean over the classes of one class against the rest by the softmax, and each sample's influence on it.
 
-    Classes of which there is no sample, or no other than they, are left out; None if no class remains.
+    For two classes, simply the AUROC of the second. Classes of which there is no sample, or no other than they, are left out;
+    None if no class remains. The softmax is taken in float64, a class at a time.
     """
-    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    kinds = [(kind, labels == kind) for kind in classes]
-    parts = [auroc(probabilities[:, kind], positive) for kind, positive in kinds if positive.any() and not positive.all()]
-    if not parts:
-        return None
-    return float(np.mean([value for value, _ in parts])), np.mean([influence for _, influence in parts], axis=0)
+    highest = logits.max(1).astype(float)
+    total = sum((np.exp(column - highest) for column in logits.T), np.zeros(len(logits)))
+    count, value, influence = 0, 0.0, np.zeros(len(logits))
+    for kind in [1] if logits.shape[1] == 2 else range(logits.shape[1]):
+        positive = labels == kind
+        if positive.any() and not positive.all():
+            found = auroc(np.exp(logits[:, kind] - highest) / total, positive)
+            count, value, influence = count + 1, value + found[0], influence + found[1]
+    return (value / count, influence / count) if count else None

@@ -97,8 +97,8 @@ class RunFolder:
     def check_finished(self) -> None:
         """Remove merged samples that are not what was written, so that they are computed again."""
         try:
-            for _ in read_samples(self.path, SCHEMA.names):
-                pass
+            with _opened(self.path) as (file, entries):
+                _check(file, entries)
         except DataError:
             (self.path / "samples.parquet").unlink(missing_ok=True)
 
@@ -112,8 +112,7 @@ class RunFolder:
                 [entry] = json.loads(file.metadata.metadata[_META])
                 if entry["key"] != self._keys[identifier]:
                     raise AlteredError("of another run")
-                for _ in _tables(file, [entry], SCHEMA.names):
-                    pass
+                _check(file, [entry])
         except FileNotFoundError:  # merged by another process just now
             return False
         except _DAMAGED:
@@ -311,36 +310,72 @@ def read_samples(path: Path, columns: list[str]) -> Iterator[tuple[dict[str, Any
         UsageError: The run is not finished.
         DataError: The file was cut off or edited, or is not one of vitkit's.
     """
+    with _opened(path) as (file, entries):
+        group = 0
+        present = [name for name in columns if name in file.schema_arrow.names]
+        for entry in entries:
+            tables = list(_row_groups(file, group, entry, present))
+            group += len(tables)
+            table = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(present)
+            for name in set(columns) - set(present):
+                table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
+            yield _told(entry), table
+        _check_end(file, group)
+
+
+def read_entries(path: Path) -> list[dict[str, Any]]:
+    """Each condition's entry, without its samples.
+
+    Raises:
+        UsageError: The run is not finished.
+        DataError: The file was cut off, or is not one of vitkit's.
+    """
+    with _opened(path) as (_, entries):
+        return [_told(entry) for entry in entries]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, list[dict[str, Any]]]]:
+    """The samples of a run, and the entries of its conditions."""
     file = path / "samples.parquet"
     remedy = "Run the same evaluation again; it "
     if not file.exists():
         raise UsageError(f"no file {file}", "a finished run", f"{remedy}goes on where it stopped.")
     try:
         with pq.ParquetFile(file) as samples:
-            yield from _tables(samples, json.loads(samples.metadata.metadata[_META]), columns)
+            yield samples, json.loads(samples.metadata.metadata[_META])
     except _DAMAGED as error:
         raise DataError(f"{file} cannot be read ({error})", "the samples of a run", f"{remedy}computes them anew.") from error
 
 
-def _tables(file: pq.ParquetFile, entries: list[dict[str, Any]], columns: list[str]) -> Iterator[tuple[dict[str, Any], pa.Table]]:
-    """Each entry with its samples, held against its checksums; files of earlier versions have none."""
-    present = [name for name in columns if name in file.schema_arrow.names]
-    group = 0
-    for entry in entries:
-        checksums = entry.get("checksums")
-        if checksums is not None and of_entry(entry) != checksums["entry"]:
-            raise AlteredError("its description of a condition is not what was written")
-        tables: list[pa.Table] = []
-        checksum = Checksum()
-        while sum(len(table) for table in tables) < entry["n"]:
-            tables.append(file.read_row_group(group, present))
-            group += 1
-            if checksums is not None:
-                checksum.update(tables[-1])
-        checksum.check(checksums or {})
-        table = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(present)
-        for name in set(columns) - set(present):
-            table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
-        yield {key: value for key, value in entry.items() if key not in _STORED}, table
-    if group != file.num_row_groups:
+def _told(entry: dict[str, Any]) -> dict[str, Any]:
+    """What an entry says of its condition."""
+    return {key: value for key, value in entry.items() if key not in _STORED}
+
+
+def _row_groups(file: pq.ParquetFile, first: int, entry: dict[str, Any], columns: list[str]) -> Iterator[pa.Table]:
+    """The samples of an entry, held against its checksums; files of earlier versions have none."""
+    checksums = entry.get("checksums")
+    if checksums is not None and of_entry(entry) != checksums["entry"]:
+        raise AlteredError("its description of a condition is not what was written")
+    checksum, read = Checksum(), 0
+    while read < entry["n"]:
+        table = file.read_row_group(first, columns)
+        first, read = first + 1, read + len(table)
+        if checksums is not None:
+            checksum.update(table)
+        yield table
+    checksum.check(checksums or {})
+
+
+def _check_end(file: pq.ParquetFile, groups: int) -> None:
+    if groups != file.num_row_groups:
         raise AlteredError("it holds samples of nothing")
+
+
+def _check(file: pq.ParquetFile, entries: list[dict[str, Any]]) -> None:
+    """Read all that is in a file, and hold none of it."""
+    groups = 0
+    for entry in entries:
+        groups += sum(1 for _ in _row_groups(file, groups, entry, SCHEMA.names))
+    _check_end(file, groups)

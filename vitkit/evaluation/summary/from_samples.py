@@ -1,11 +1,13 @@
 """Results from stored samples, without the model."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float, Int
 
 from vitkit.evaluation.profiles.store import read_profiles
@@ -21,11 +23,11 @@ from vitkit.evaluation.results import (
     Threshold,
     Worst,
 )
-from vitkit.evaluation.storage.folder import read_run, read_samples
+from vitkit.evaluation.storage.folder import read_entries, read_run, read_samples
 from vitkit.evaluation.summary.imagenet_c import SUITE, errors, obstacle
 from vitkit.evaluation.summary.measures import COLUMNS, measure, remeasure
 from vitkit.evaluation.summary.worst import COLUMNS as SHOWN
-from vitkit.evaluation.summary.worst import find_worst
+from vitkit.evaluation.summary.worst import Failures
 from vitkit.evaluation.tree import read_tree
 from vitkit.metrics import (
     ALEXNET,
@@ -38,19 +40,20 @@ from vitkit.metrics import (
     percentile_interval,
 )
 
-_HELD = 2**20  # values of several conditions that are resampled at once: 4 MiB
 _COMPARED = {"removed": ("painted", "missingness bias")}
+
+Entry = dict[str, Any]
+Predictions = Int[np.ndarray, " samples"]
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A condition with its accuracy in every resample and its predictions; empty if it was skipped."""
+    """A condition with its accuracy in every resample; empty if it was skipped."""
 
-    entry: dict[str, Any]
+    entry: Entry
     metrics: dict[str, Interval]
     accuracy: float
     resampled: Float[np.ndarray, " resamples"]
-    predictions: Int[np.ndarray, " samples"]
 
 
 def summarise(folder: str | Path) -> Results:
@@ -68,15 +71,10 @@ def summarise(folder: str | Path) -> Results:
     folder = Path(folder)
     info = read_run(folder)["info"]
     whose = read_groups(folder)
-    bootstrap = Bootstrap(info["data"]["n"], groups=whose, seed=info["seed"])
-    measured = list(_measure(folder, bootstrap))
+    bootstrap = Bootstrap(info["data"]["n"], groups=whose, seed=info["seed"], folder=folder)
+    measured, lines, worst = _measure(folder, bootstrap)
     clean = measured[0]
     config = info["suite"]["config"]
-    groups: dict[tuple[str, str], list[_Measured]] = {}
-    for item in measured[1:]:
-        if item.entry["skipped"] is None:
-            groups.setdefault((item.entry["suite"], item.entry["condition"]), []).append(item)
-    lines = [line for items in groups.values() if len((line := _Line(clean, items)).severities) > 1]
     tree = info | {"model": info["model"] | {"num_classes": clean.entry["classes"]}}
     plain = {"schema_version": SCHEMA_VERSION, **tree, "conditions": [], "curves": [], "comparisons": []}
     empty: Results = read_tree(Results, plain, str(folder / "run.json"))
@@ -84,13 +82,13 @@ def summarise(folder: str | Path) -> Results:
         **{
             **vars(empty),
             "conditions": [_condition(item) for item in measured],
-            "curves": [line.curve(config["threshold"], flip) for line, flip in zip(lines, _flips(lines, bootstrap), strict=True)],
+            "curves": [line.curve(config["threshold"]) for line in lines],
             "comparisons": list(_compare(lines)),
             "resampled_by": "sample" if whose is None else "group",
             "units": bootstrap.units,
             **read_profiles(folder),
             "mce": _corruption_error(measured, info["data"]["classes"]),
-            "worst": _worst(folder, measured[1:]),
+            "worst": worst,
         }
     )
     results.save(folder)
@@ -102,43 +100,54 @@ def _condition(item: _Measured) -> ConditionResult:
     return ConditionResult(**entry, metrics=item.metrics)
 
 
-def _measure(folder: Path, bootstrap: Bootstrap) -> Iterator[_Measured]:
-    """The conditions one after the other; as many are resampled together as fit."""
-    waiting: list[tuple[dict[str, Any], dict[str, float], np.ndarray, np.ndarray]] = []
-    for entry, table in read_samples(folder, COLUMNS):
-        values, columns = measure(table) if entry["skipped"] is None else ({}, np.empty((0, 0)))
-        waiting.append((entry, values, columns, table["prediction"].to_numpy()))
-        if sum(columns.size for _, _, columns, _ in waiting) > _HELD:
-            yield from _resample(waiting, bootstrap)
-            waiting = []
-    yield from _resample(waiting, bootstrap)
+def _measure(folder: Path, bootstrap: Bootstrap) -> tuple[list[_Measured], list["_Line"], Worst]:
+    """Every condition, every curve, and the worst samples, from one pass over what is stored.
 
-
-def _resample(
-    waiting: list[tuple[dict[str, Any], dict[str, float], np.ndarray, np.ndarray]], bootstrap: Bootstrap
-) -> Iterator[_Measured]:
-    present = [columns for entry, _, columns, _ in waiting if entry["skipped"] is None]
-    blocks = iter(np.split(bootstrap.means(np.hstack(present)), len(present), axis=1) if present else [])
-    for entry, values, _, predictions in waiting:
-        if entry["skipped"] is not None:
-            yield _Measured(entry, {}, 0.0, np.empty(0), predictions)
+    The samples of one condition at one severity are held at a time, and of the other severities of a curve the predictions.
+    """
+    _, shown = next(read_samples(folder, SHOWN))
+    failures, samples = Failures(shown), read_samples(folder, COLUMNS)
+    entries = read_entries(folder)
+    left = Counter(map(_name, entries))
+    lines: dict[tuple[str, str], _Line | None] = dict.fromkeys(map(_name, entries[1:]))
+    waiting: dict[tuple[str, str], list[tuple[_Measured, Predictions]]] = {name: [] for name in left}
+    measured, clean = [], None
+    for entry, table in samples:
+        item = _resample(entry, table, bootstrap)
+        measured.append(item)
+        if clean is None:
+            clean = (item, table["prediction"].to_numpy())
             continue
-        resampled = remeasure(values, next(blocks))
-        metrics = {name: _interval(value, resampled[name]) for name, value in values.items()}
-        yield _Measured(entry, metrics, values["accuracy"], resampled["accuracy"].copy(), predictions)
+        name = _name(entry)
+        left[name] -= 1
+        if entry["skipped"] is None:
+            waiting[name].append((item, table["prediction"].to_numpy()))
+        if not left[name] and (found := waiting.pop(name)):
+            failures.add([(item.entry, predictions) for item, predictions in found])
+            line = _Line(clean, found, bootstrap)
+            lines[name] = line if len(line.severities) > 1 else None
+    return measured, [line for line in lines.values() if line is not None], failures.worst(folder)
 
 
-def _worst(folder: Path, measured: list[_Measured]) -> Worst:
-    _, clean = next(read_samples(folder, SHOWN))
-    return find_worst(clean, [(item.entry, item.predictions) for item in measured if item.entry["skipped"] is None], folder)
+def _name(entry: Entry) -> tuple[str, str]:
+    return entry["suite"], entry["condition"]
+
+
+def _resample(entry: Entry, table: pa.Table, bootstrap: Bootstrap) -> _Measured:
+    if entry["skipped"] is not None:
+        return _Measured(entry, {}, 0.0, np.empty(0))
+    values, columns = measure(table)
+    resampled = remeasure(values, bootstrap.means(columns))
+    metrics = {name: _interval(value, resampled[name]) for name, value in values.items()}
+    return _Measured(entry, metrics, values["accuracy"], resampled["accuracy"].copy())
 
 
 def read_groups(folder: Path) -> Int[np.ndarray, " samples"] | None:
     """The group of each sample of a run, by number; None if no sample names one. A sample without one is its own."""
     _, table = next(read_samples(folder, ["group"]))
-    names = table["group"].to_pylist()
-    if all(name is None for name in names):
+    if table["group"].null_count == len(table):
         return None
+    names = table["group"].to_pylist()
     # A group and a sample that are called the same are not the same.
     numbers: dict[Any, int] = {}
     keys = [(index,) if name is None else name for index, name in enumerate(names)]
@@ -148,20 +157,23 @@ def read_groups(folder: Path) -> Int[np.ndarray, " samples"] | None:
 class _Line:
     """The accuracies of a condition over its severities, the clean ones at the identity unless it was run there itself."""
 
-    def __init__(self, clean: _Measured, items: list[_Measured]) -> None:
-        self.entry = items[0].entry
+    def __init__(
+        self, clean: tuple[_Measured, Predictions], found: list[tuple[_Measured, Predictions]], bootstrap: Bootstrap
+    ) -> None:
+        self.entry = found[0][0].entry
         self.identity = float(self.entry["identity"])
-        points = {self.identity: clean} | {item.entry["severity"]: item for item in items}
+        points = {self.identity: clean} | {item.entry["severity"]: (item, predictions) for item, predictions in found}
         self.severities = np.array(sorted(points))
-        self.values = np.array([points[severity].accuracy for severity in self.severities])
-        self.resampled = np.column_stack([points[severity].resampled for severity in self.severities])
-        self.flips = flips(np.stack([points[severity].predictions for severity in self.severities]))
+        items, predictions = zip(*(points[severity] for severity in self.severities), strict=True)
+        self.values = np.array([item.accuracy for item in items])
+        self.resampled = np.column_stack([item.resampled for item in items])
+        self.flips = _flips(np.stack(predictions), bootstrap)
 
-    def curve(self, threshold: float, flip: Interval) -> Curve:
+    def curve(self, threshold: float) -> Curve:
         area = _interval(float(self.area(self.values)), self.area(self.resampled))
         names = {key: self.entry[key] for key in ("suite", "condition", "title", "unit", "identity")}
         severities, found = self.severities.tolist(), self._threshold(threshold)
-        return Curve(**names, severities=severities, auc=area, threshold=found, flip_probability=flip)
+        return Curve(**names, severities=severities, auc=area, threshold=found, flip_probability=self.flips)
 
     def area(self, values: np.ndarray) -> np.ndarray:
         return area_under_curve(self.severities, values)
@@ -185,11 +197,11 @@ class _Line:
         return Threshold(accuracy, interval, never_below=not np.isfinite(found), share_below=float(below.mean()))
 
 
-def _flips(lines: list[_Line], bootstrap: Bootstrap) -> list[Interval]:
-    if not lines:
-        return []
-    columns = np.column_stack([line.flips for line in lines])
-    return [_interval(float(value), means) for value, means in zip(columns.mean(0), bootstrap.means(columns).T, strict=True)]
+def _flips(predictions: Int[np.ndarray, "severities samples"], bootstrap: Bootstrap) -> Interval:
+    if len(predictions) < 2:
+        return Interval(None)
+    found = flips(predictions)[:, None]
+    return _interval(float(found.mean()), bootstrap.means(found)[:, 0])
 
 
 def _corruption_error(measured: list[_Measured], classes: list[str]) -> CorruptionError:

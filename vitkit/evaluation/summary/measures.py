@@ -1,5 +1,6 @@
 """The metrics of one condition, from its samples: values, and what a bootstrap of them needs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,10 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from vitkit.metrics import (
-    adaptive_gaps,
     calibration_error,
-    calibration_gaps,
+    equal_mass_bins,
+    equal_width_bins,
+    in_bins,
     kept,
     macro_auroc,
     risk_coverage_area,
@@ -22,33 +24,38 @@ Columns = Float[np.ndarray, "samples columns"]
 Means = Float[np.ndarray, "resamples columns"]
 
 
-def measure(table: pa.Table) -> tuple[dict[str, float], Columns]:
-    """The metrics of a condition, and the columns from whose means :func:`remeasure` makes them again.
+def measure(table: pa.Table) -> tuple[dict[str, float], Callable[[slice], Columns]]:
+    """The metrics of a condition, and what gives the columns from whose means :func:`remeasure` makes them again.
 
     Args:
         table: Its samples, with the columns :data:`COLUMNS`.
     """
-    data = {name: table[name].to_numpy() for name in COLUMNS if name != "logits"}
-    confidence, correct = data["confidence"].astype(float), data["prediction"] == data["label"]
-    width, mass = calibration_gaps(confidence, correct), adaptive_gaps(confidence, correct)
-    ranked = _auroc(table, data["label"])
+    labels, predictions, confidence, loss, brier = (table[name].to_numpy() for name in COLUMNS[:-1])
+    correct, confidence = predictions == labels, confidence.astype(float)
+    gaps, binnings = confidence - correct, (equal_width_bins(confidence), equal_mass_bins(confidence))
+    ranked = _auroc(table, labels)
     area, spread = risk_coverage_area(confidence, correct)
     weights = [kept(confidence, coverage) for coverage in COVERAGES]
-    answered = [column for weight in weights for column in (weight * correct, weight)]
-    influence = np.full(len(table), np.nan) if ranked is None else ranked[1]
+    width, mass = (float(calibration_error(np.bincount(index, gaps) / len(gaps))) for index in binnings)
     values = {
         "accuracy": float(correct.mean()),
-        "nll": float(data["loss"].mean(dtype=float)),
-        "brier": float(data["brier"].mean(dtype=float)),
-        "ece": float(calibration_error(width.mean(0))),
-        "adaptive_ece": float(calibration_error(mass.mean(0))),
+        "nll": float(loss.mean(dtype=float)),
+        "brier": float(brier.mean(dtype=float)),
+        "ece": width,
+        "adaptive_ece": mass,
         "auroc": float("nan") if ranked is None else ranked[0],
         "aurc": area,
     }
     values |= {_name(share): float(w @ correct / w.sum()) for share, w in zip(COVERAGES, weights, strict=True)}
-    columns = [correct, data["loss"], data["brier"], influence, spread, *answered]
-    # In float32, which an interval does not see, and which halves the work on many samples.
-    return values, np.hstack([np.column_stack(columns), width, mass], dtype=np.float32, casting="same_kind")
+    influence = np.full(len(table), np.nan) if ranked is None else ranked[1]
+    plain = [correct, loss, brier, influence, spread, *(column for weight in weights for column in (weight * correct, weight))]
+
+    def columns(some: slice) -> Columns:
+        dense = [in_bins(gaps[some], index[some]) for index in binnings]
+        # In float32, which an interval does not see, and which halves the work on many samples.
+        return np.hstack([np.column_stack([column[some] for column in plain]), *dense]).astype(np.float32)
+
+    return values, columns
 
 
 def remeasure(values: dict[str, float], means: Means) -> dict[str, Float[np.ndarray, " resamples"]]:
@@ -85,8 +92,4 @@ def _centred(errors: Float[np.ndarray, " resamples"], value: float) -> Float[np.
 
 def _auroc(table: pa.Table, labels: Any) -> tuple[float, np.ndarray] | None:
     logits = table["logits"].combine_chunks()
-    if logits.null_count:
-        return None
-    scores = logits.flatten().to_numpy().reshape(len(table), -1).astype(float)
-    scores = np.exp(scores - scores.max(1, keepdims=True))
-    return macro_auroc(scores / scores.sum(1, keepdims=True), labels)
+    return None if logits.null_count else macro_auroc(logits.flatten().to_numpy().reshape(len(table), -1), labels)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from vitkit.evaluation.pictures import save_strip
@@ -23,44 +23,65 @@ Predictions = Int[np.ndarray, " samples"]
 Seen = Callable[[str, Batch], tuple[Tensor, Tensor | None]]
 
 
-def find_worst(clean: pa.Table, measured: Sequence[tuple[Entry, Predictions]], folder: Path) -> Worst:
-    """The samples that are right when clean and break most, and those that are wrong when clean and surest.
-
-    How much a sample breaks is the share of severities at which it is wrong, averaged over the conditions. Where that is equal,
-    what breaks earlier comes first, then what comes first in the data.
+class Failures:
+    """How often, and where first, a model is wrong on each sample; a condition at a time, so that none need be held.
 
     Args:
         clean: The untouched samples, with :data:`COLUMNS`.
-        measured: Entry and predictions of every condition at every severity that was measured, without the clean pass.
-        folder: Of the run; pictures that are there are named.
     """
-    data = {name: clean[name].to_numpy(zero_copy_only=False) for name in COLUMNS}
-    labels, right = data["label"], data["prediction"] == data["label"]
-    wrong = [predictions != labels for _, predictions in measured]
-    entries = [entry for entry, _ in measured]
-    share, reach, first = _shares(entries, wrong, len(labels)), *_first(entries, wrong, len(labels))
-    rows = np.arange(len(labels))
-    breaking = rows[right & (share > 0)]
-    breaking = breaking[np.lexsort((breaking, reach[breaking], -share[breaking]))][:LISTED]
-    sure = rows[~right]
-    sure = sure[np.lexsort((sure, -data["confidence"][sure].astype(float)))][:LISTED]
 
-    def sample(row: int, *, broken: bool) -> WorstSample:
+    def __init__(self, clean: pa.Table) -> None:
+        self._clean = clean
+        self._labels, self._predictions = clean["label"].to_numpy(), clean["prediction"].to_numpy()
+        n = len(clean)
+        self._conditions, self._share = 0, np.zeros(n)
+        self._reach, self._first, self._mistaken = np.full(n, np.inf), np.zeros(n, np.int32), np.zeros(n, np.int32)
+        self._identifiers: list[str] = []
+
+    def add(self, severities: Sequence[tuple[Entry, Predictions]]) -> None:
+        """Take in entry and predictions of a condition at every severity that was measured."""
+        times = np.zeros(len(self._labels), np.int64)
+        for (entry, predictions), reach in zip(severities, _reaches([entry for entry, _ in severities]), strict=True):
+            wrong = predictions != self._labels
+            times += wrong
+            nearer = wrong & (reach < self._reach)
+            self._reach[nearer], self._first[nearer] = reach, len(self._identifiers)
+            self._mistaken[nearer] = predictions[nearer]
+            self._identifiers.append(str(entry["id"]))
+        self._share += times / len(severities)
+        self._conditions += 1
+
+    def worst(self, folder: Path) -> Worst:
+        """The samples that are right when clean and break most, and those that are wrong when clean and surest.
+
+        How much a sample breaks is the share of severities at which it is wrong, averaged over the conditions. Where that is
+        equal, what breaks earlier comes first, then what comes first in the data.
+
+        Args:
+            folder: Of the run; pictures that are there are named.
+        """
+        right = self._predictions == self._labels
+        breaking = np.flatnonzero(right & (self._share > 0))
+        breaking = breaking[np.lexsort((breaking, self._reach[breaking], -self._share[breaking]))][:LISTED]
+        sure = np.flatnonzero(~right)
+        confidence = self._clean["confidence"].to_numpy()[sure].astype(float)
+        sure = sure[np.lexsort((sure, -confidence))][:LISTED]
+        broken = [self._sample(int(row), folder, broken=True) for row in breaking]
+        return Worst(broken, [self._sample(int(row), folder, broken=False) for row in sure])
+
+    def _sample(self, row: int, folder: Path, *, broken: bool) -> WorstSample:
         picture = picture_of(row)
-        where = int(first[row])
         return WorstSample(
             row=row,
-            id=str(data["id"][row]),
-            label=int(labels[row]),
-            prediction=int(data["prediction"][row]),
-            confidence=float(data["confidence"][row]),
-            share=float(share[row]) if measured else None,
-            first=_identifier(entries[where]) if broken else None,
-            mistaken_for=int(measured[where][1][row]) if broken else None,
+            id=self._clean["id"][row].as_py(),
+            label=int(self._labels[row]),
+            prediction=int(self._predictions[row]),
+            confidence=self._clean["confidence"][row].as_py(),
+            share=float(self._share[row]) / self._conditions if self._conditions else None,
+            first=self._identifiers[self._first[row]] if broken else None,
+            mistaken_for=int(self._mistaken[row]) if broken else None,
             picture=picture if (folder / picture).is_file() else None,
         )
-
-    return Worst([sample(int(row), broken=True) for row in breaking], [sample(int(row), broken=False) for row in sure])
 
 
 def picture_of(row: int) -> str:
@@ -109,37 +130,11 @@ def with_pictures(folder: Path, results: Results, loader: Iterable[Any], seen: S
     return results
 
 
-def _identifier(entry: Entry) -> str:
-    return str(entry["id"])
+def _reaches(entries: Sequence[Entry]) -> list[float]:
+    """How far each severity of a condition goes, as a share of the way from the identity to the farthest one on that side.
 
-
-def _shares(entries: Sequence[Entry], wrong: Sequence[Bool[np.ndarray, " samples"]], n: int) -> Float[np.ndarray, " samples"]:
-    """Of each sample, the share of severities at which it is wrong, a mean over conditions."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for index, entry in enumerate(entries):
-        groups.setdefault((entry["suite"], entry["condition"]), []).append(index)
-    total = np.zeros(n)
-    for indices in groups.values():
-        total += sum((wrong[index].astype(np.int64) for index in indices), np.zeros(n, np.int64)) / len(indices)
-    return total / max(len(groups), 1)
-
-
-def _first(
-    entries: Sequence[Entry], wrong: Sequence[Bool[np.ndarray, " samples"]], n: int
-) -> tuple[Float[np.ndarray, " samples"], Int[np.ndarray, " samples"]]:
-    """Of each sample, how far a condition has to go for it to be wrong, and which condition that is, by number.
-
-    How far is told as a share of the way from the condition's identity to the farthest severity on that side, so that severities
-    of all units can be held against each other.
+    By this severities of all units can be held against each other.
     """
-    reach, first = np.full(n, np.inf), np.zeros(n, np.int64)
-    sides = [(e["suite"], e["condition"], e["severity"] > e["identity"]) for e in entries]
-    ways = [abs(e["severity"] - e["identity"]) for e in entries]
-    farthest: dict[tuple[str, str, bool], float] = {}
-    for side, way in zip(sides, ways, strict=True):
-        farthest[side] = max(way, farthest.get(side, 0.0))
-    for index, (side, way) in enumerate(zip(sides, ways, strict=True)):
-        relative = way / farthest[side] if farthest[side] else 0.0
-        nearer = wrong[index] & (relative < reach)
-        reach[nearer], first[nearer] = relative, index
-    return reach, first
+    ways = [entry["severity"] - entry["identity"] for entry in entries]
+    farthest = [max(abs(other) for other in ways if (other > 0) == (way > 0)) for way in ways]
+    return [abs(way) / most if most else 0.0 for way, most in zip(ways, farthest, strict=True)]
