@@ -1,4 +1,4 @@
-"""Peak memory of an evaluation of 1,000, 20,000 and 60,000 samples, and of 5, 50 and 150 conditions; it should level off.
+"""Peak memory of an evaluation of 1,000 to 180,000 samples, and of 5, 50 and 150 conditions; it should level off.
 
 Each is measured in a process of its own.
 """
@@ -13,7 +13,7 @@ from harness import options, write
 
 from vitkit.evaluation import Gain, RandomOcclusion, Suite, evaluate
 
-SIZES = (1_000, 20_000, 60_000)
+SIZES = (1_000, 20_000, 60_000, 180_000)
 CONDITIONS = (5, 50, 150)  # the clean pass among them
 
 

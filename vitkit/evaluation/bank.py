@@ -1,8 +1,6 @@
 """A few images of a data set, from which others borrow."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from heapq import nlargest
 from typing import NamedTuple
 
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor
 
 from vitkit.corruptions import seed_for
 from vitkit.errors import DataError
-from vitkit.evaluation.stream import Batch
+from vitkit.evaluation.draw import Draw
 
 HELD = 8
 
@@ -37,21 +35,12 @@ class Bank(NamedTuple):
         return self.images[rows]
 
 
-@dataclass
-class BankMaker:
-    """Looks at all batches, and holds the eight images whose ids have the highest seeds: the same in whatever order they come."""
+class BankMaker(Draw):
+    """Eight of the samples, which a seed chooses."""
 
-    seed: int
-    held: list[tuple[tuple[int, str], Tensor]] = field(default_factory=list)
-
-    def add(self, batch: Batch) -> None:
-        """Look at a batch."""
-        drawn = [(seed_for("occlusion", "bank", None, sample, self.seed), sample) for sample in batch.ids]
-        found = nlargest(HELD, [*self.held, *zip(drawn, batch.images, strict=True)], key=lambda item: item[0])
-        # Copies, so that the rest of the batch can go.
-        known = {id(image) for _, image in self.held}
-        self.held = [(key, image if id(image) in known else image.cpu().clone()) for key, image in found]
+    def __init__(self, seed: int) -> None:
+        super().__init__(lambda sample: seed_for("occlusion", "bank", None, sample, seed), HELD)
 
     def bank(self) -> Bank:
         """What is held."""
-        return Bank(torch.stack([image for _, image in self.held]), [sample for (_, sample), _ in self.held])
+        return Bank(torch.stack([drawn.image for drawn in self.held]), [drawn.id for drawn in self.held])

@@ -40,7 +40,7 @@ def check_normalisation(subject: Subject, probe: Probe, chunk: int) -> Iterator[
     given = _right(subject, probe, chunk, lambda images: images)
     if given is None or len(labels) - int(given.sum()) < 20:
         return
-    for trial in _trials(subject, probe.held[0][1].shape[0]):
+    for trial in _trials(subject, probe.held[0].image.shape[0]):
         other = _right(subject, probe, chunk, trial.change)
         if other is not None and clearly_better(given, other, labels):
             yield UsageError(
