@@ -1,5 +1,6 @@
 """The door: what it prints, which code it returns, and what it does not import."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def test_an_unknown_command_is_told_what_was_meant(capsys, typed, meant):
         ),
         (KeyboardInterrupt(), 130, "vitkit: interrupted"),
         (ZeroDivisionError("division"), 1, "vitkit: error: ZeroDivisionError: division. VITKIT_DEBUG=1 shows where"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/a.csv"),
+            1,
+            f"vitkit: error: no room on the disk ([Errno {errno.ENOSPC}] No space left on device: 'runs/a.csv'); expected room for "
+            "what the command writes. Free some, and run the command again; what was there before is whole.",
+        ),
         (SystemExit(3), 3, ""),
         (SystemExit(None), 0, ""),
     ],

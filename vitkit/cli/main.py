@@ -11,6 +11,7 @@ from vitkit import __version__
 from vitkit.cli.allocator import keep_memory
 from vitkit.cli.commands import COMMANDS, OTHERS, TRAINING
 from vitkit.errors import UsageError, VitkitError
+from vitkit.files import FULL
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if (workers := sys.modules.get("vitkit.data.workers")) and (death := workers.death(error)):
             return _fail(str(death), death.exit_code)
+        if isinstance(error, OSError) and error.errno in FULL:
+            remedy = "Free some, and run the command again; what was there before is whole."
+            return _fail(f"no room on the disk ({error}); expected room for what the command writes. {remedy}", 1)
         return _fail(f"{type(error).__name__}: {error}. VITKIT_DEBUG=1 shows where", 1)
 
 

@@ -1,6 +1,5 @@
 """The folder of a run: what it is a run of, a part for each finished condition, and all samples in the end."""
 
-import errno
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from vitkit.errors import DataError, UsageError
 from vitkit.evaluation.storage.checksum import AlteredError, Checksum, of_entry
-from vitkit.files import replacing
+from vitkit.files import FULL, replacing
 
 KEPT_LOGITS = 100  # classes up to which logits are stored
 
@@ -48,7 +47,6 @@ _OURS = ("results.json", "results.csv", "samples.parquet", "profiles.json", "par
 _TEMPORARY = (*(f".{name}.*.tmp" for name in ("run.json", *_OURS[:-1])), "parts/.*.tmp", "pictures/.*.tmp", ".*.claim")
 _ABANDONED = 600.0  # seconds after which nobody is still writing
 _DAMAGED = (AlteredError, pa.ArrowException, KeyError, IndexError, TypeError, ValueError, OSError)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RunFolder:
@@ -202,7 +200,7 @@ def room(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         raise DataError(
             f"no room on the disk of {path} ({os.strerror(error.errno or 0)})",
