@@ -260,3 +260,16 @@ def test_torchrun_gives_the_same_bytes(checkpoint, suite, tmp_path, monkeypatch)
     subprocess.run([*torchrun, *words, "shared"], capture_output=True, check=True, timeout=120)
     for name in ("samples.parquet", "results.csv"):
         assert (tmp_path / "shared" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_pictures_that_another_machine_resizes_by_other_roundings_are_the_same_data(checkpoint, suite, tmp_path, monkeypatch):
+    assert evaluate(checkpoint, "--suite", suite, "--out", "here", "--limit", 20) == 0
+    prepare = Preprocess.__call__
+    rounded = lambda self, *images: prepare(self, *images).nextafter(torch.tensor(0.5))  # noqa: E731 - a method
+    monkeypatch.setattr(Preprocess, "__call__", rounded)
+    assert evaluate(checkpoint, "--suite", suite, "--out", "there", "--limit", 20) == 0
+    runs = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("here", "there")]
+    assert runs[0]["key"]["data"] != runs[1]["key"]["data"], "the test changes no pixel"
+    assert main(["compare", "here", "there", "--out", "page"]) == 0
+    assert evaluate(checkpoint, "--suite", suite, "--out", "fewer", "--limit", 19) == 0
+    assert results(tmp_path / "fewer")["data"]["fingerprint"] != results(tmp_path / "here")["data"]["fingerprint"]

@@ -200,3 +200,16 @@ def test_the_fingerprint_sees_files_and_labels(pictures):
     assert before != folder(root, classes=["dog", "cat"]).fingerprint("test")
     pictures("test/cat/0.png", root=root, size=(20, 20))
     assert before != folder(root).fingerprint("test")
+
+
+def test_the_fingerprint_is_that_of_files_whatever_a_model_makes_of_them(pictures):
+    root = pictures(*(name.replace(".png", ".bmp") for name in SPLIT))
+    before = folder(root).fingerprint("test")
+    resized = folder(root)
+    resized.preprocess = Preprocess(size=(8, 8))
+    assert resized.fingerprint("test") == before
+    path = root / "test" / "cat" / "0.bmp"
+    size = path.stat().st_size
+    Image.new("RGB", (5, 6)).save(path)
+    assert path.stat().st_size == size
+    assert folder(root).fingerprint("test") != before, "other pixels in a file as long"

@@ -75,6 +75,7 @@ def test_the_fingerprint_sees_the_pictures(npz):
     path = npz(val_images=np.zeros((6, 7, 7), dtype=np.uint8))
     assert load(path).fingerprint("train") == before[0]
     assert load(path).fingerprint("val") != before[1]
+    assert load(path).fingerprint("val", range(6)) == load(path).fingerprint("val") != load(path).fingerprint("val", range(5))
 
 
 def test_no_file(tmp_path):

@@ -214,6 +214,7 @@ def test_the_fingerprint_is_that_of_files_and_labels(listed):
     assert before == Scans(str(root), seed=4).fingerprint("val") != Scans(str(root)).fingerprint("train")
     (root / "manifest.csv").write_text("\n".join(LINES).replace("4.nii,b", "4.nii,a"))
     assert Scans(str(root)).fingerprint("val") != before
+    assert Scans(str(root), xform="sform").fingerprint("val") != Scans(str(root)).fingerprint("val"), "read otherwise"
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -71,7 +71,12 @@ def main(argv: list[str]) -> int:
             name=arguments.model,
             device=device,
             progress=progress,
-            data_info=DataInfo(name=data.name, split=arguments.split, classes=list(data.classes)),
+            data_info=DataInfo(
+                name=data.name,
+                split=arguments.split,
+                classes=list(data.classes),
+                fingerprint=data.fingerprint(arguments.split, loader.dataset.indices),  # type: ignore[attr-defined]  # a subset
+            ),
             command=shlex.join(["vitkit", "evaluate", *argv]),
             warnings=warnings,
             guard=not arguments.force,

@@ -1,6 +1,6 @@
 """Pictures in folders named by class."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -86,9 +86,8 @@ class ImageFolder(ImageData):
 
     def _part(self, ids: Sequence[str], labels: Sequence[str]) -> Part:
         index = {name: position for position, name in enumerate(self.classes)}
-        return Part(
-            partial(_read, self.root, ids), [index.get(name, -1) for name in labels], ids, partial(_sizes, self.root, ids)
-        )
+        found = [index.get(name, -1) for name in labels]
+        return Part(partial(_read, self.root, ids), found, ids, partial(_content, self.root, ids))
 
     def _folder(self, where: str) -> Part:
         return self._part(*self._folders.labelled(where))
@@ -107,6 +106,5 @@ def _read(root: Path, ids: Sequence[str], index: int) -> Image.Image | Tensor:
     return read_picture(root / ids[index])
 
 
-def _sizes(root: Path, ids: Sequence[str]) -> Iterator[bytes]:
-    for name in ids:
-        yield str((root / name).stat().st_size).encode() + b"\n"
+def _content(root: Path, ids: Sequence[str], index: int) -> bytes:
+    return (root / ids[index]).read_bytes()

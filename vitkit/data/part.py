@@ -1,6 +1,6 @@
 """One split of a data set: where its pictures are, and what becomes of each on its way to the model."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -20,10 +20,6 @@ from vitkit.errors import DataError, UsageError, VitkitError
 from vitkit.preprocess import Preprocess
 
 
-def _nothing() -> Iterable[bytes]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Part:
     """A split as it is stored.
@@ -32,14 +28,14 @@ class Part:
         read: Index to picture: a PIL image of mode L or RGB, or a tensor (channels, *size) with values in [0, 1].
         labels: Class of each picture, -1 if unknown.
         ids: Name of each picture.
-        content: What a fingerprint should cover besides ids and labels, where that is cheap to read.
+        content: Index to what tells a picture from any other, the same on every machine: the bytes of its file, if it has one.
         groups: What each picture shares with others, such as its patient, or None; None if that is known of no picture.
     """
 
     read: Callable[[int], Image.Image | Tensor]
     labels: Sequence[int]
     ids: Sequence[str]
-    content: Callable[[], Iterable[bytes]] = _nothing
+    content: Callable[[int], bytes]
     groups: Sequence[str | None] | None = None
 
 
@@ -76,10 +72,8 @@ def _scaled(images: Tensor, full: int, index: int) -> Tensor:
     return images[index].float().contiguous() / full
 
 
-def _bytes(images: Tensor) -> Iterator[bytes]:
-    yield str(tuple(images.shape)).encode()
-    for image in images:
-        yield image.numpy().tobytes()
+def _bytes(images: Tensor, index: int) -> bytes:
+    return str(tuple(images[index].shape)).encode() + images[index].numpy().tobytes()
 
 
 class Images(Dataset[Sample]):

@@ -1,6 +1,7 @@
 """3D scans from NIfTI files, with their geometry."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -174,7 +175,7 @@ class Scans(ImageData):
         paths = [entry.path for entry in entries]
         labels = [index.get(entry.label or "", -1) for entry in entries]
         ids, groups = [entry.id for entry in entries], [entry.patient for entry in entries]
-        return Part(partial(_stored, self.reading, paths), labels, ids, partial(_sizes, paths), groups)
+        return Part(partial(_stored, self.reading, paths), labels, ids, partial(_content, self.reading, paths), groups)
 
     def _images(self, part: Part, augment: Sequence[nn.Module]) -> Images:
         if not self._paths:  # of a MedMNIST file
@@ -224,14 +225,17 @@ class Reading:
         """
         if self.cache is None:
             return self._prepared(path, spacing)
-        steps = {
+        return self.cache.load(path, self.steps(spacing), partial(self._prepared, path, spacing))
+
+    def steps(self, spacing: Sequence[float] | None) -> dict[str, Any]:
+        """What is done to a file, as a plain tree."""
+        return {
             "intensity": recipe(self.intensity),
             "nonfinite": self.nonfinite,
             "assume": self.assume,
             "xform": self.xform,
             "spacing": None if spacing is None else list(spacing),
         }
-        return self.cache.load(path, steps, partial(self._prepared, path, spacing))
 
     def mask(self, path: Path, image: Path, spacing: Sequence[float] | None) -> Bool[Tensor, "right front head"]:
         """Where the mask of an image has any label, in RAS, resampled to the nearest voxel if a spacing in mm is given.
@@ -316,9 +320,8 @@ def _stored(reading: Reading, paths: Sequence[Path], index: int, spacing: Sequen
     return reading(paths[index], spacing)
 
 
-def _sizes(paths: Sequence[Path]) -> Iterator[bytes]:
-    for path in paths:
-        yield str(path.stat().st_size).encode() + b"\n"
+def _content(reading: Reading, paths: Sequence[Path], index: int) -> bytes:
+    return json.dumps(reading.steps(None), sort_keys=True).encode() + paths[index].read_bytes()
 
 
 def _by(size: Sequence[int]) -> str:

@@ -1,11 +1,12 @@
 """The data sets that torchvision knows."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
@@ -98,7 +99,8 @@ class TorchVision(ImageData):
             shares = (1 - self.val_fraction, self.val_fraction)
             chosen = stratified(ids, labels, shares, self.split_seed)[split == "val"]
         read = partial(_read, images, f"{self.name} {source}", chosen)
-        return Part(read, [labels[index] for index in chosen], [ids[index] for index in chosen])
+        found, names = [labels[index] for index in chosen], [ids[index] for index in chosen]
+        return Part(read, found, names, partial(_content, read))
 
     def _set(self, split: str) -> Any:
         if split not in self._sets:
@@ -139,6 +141,11 @@ def _find(name: str) -> Any:
             f"Did you mean {lower[close[0]]}?" if close else "Choose one, as CIFAR10.",
         )
     return getattr(sets, name)
+
+
+def _content(read: Callable[[int], Image.Image | Tensor], index: int) -> bytes:
+    values = np.asarray(read(index))
+    return f"{values.dtype} {values.shape} ".encode() + values.tobytes()
 
 
 def _labels(images: Any, name: str) -> list[int]:

@@ -37,7 +37,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Which samples it was evaluated on; ``fingerprint`` is a hash of their ids, labels and pixels."""
+    """Which samples it was evaluated on; ``fingerprint`` is a hash of their ids, labels and content."""
 
     name: str = "loader"
     split: str = ""
