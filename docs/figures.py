@@ -30,6 +30,7 @@ def show(name: str) -> str:
         "report_scale": reports,
         "robustness_full": whole_suite,
         "evaluate_memory": memory,
+        "machines": machines,
     }
     return "\n".join([f"`{about['command']}`, on {where}:", "", *kinds.get(name, costs)(found["results"])])
 
@@ -88,6 +89,16 @@ def memory(results: dict[str, Any]) -> Iterable[str]:
             yield f"| 1,000 samples, {name.split('_')[3]} conditions | {value:,.0f} |"
         elif name.startswith("peak_mib_"):
             yield f"| {int(name.split('_')[2]):,} samples, 5 conditions | {value:,.0f} |"
+
+
+def machines(results: dict[str, Any]) -> Iterable[str]:
+    """What a run on another machine finds otherwise."""
+    yield "| beside the first run | other predictions | largest difference of a confidence | of an accuracy | other pictures |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name, row in results["machines"].items():
+        others = f"{row['other_predictions']:,} of {row['outcomes']:,}"
+        largest = f"{row['largest_difference_of_a_confidence']:.1g} | {row['largest_difference_of_an_accuracy']:.1g}"
+        yield f"| {name} | {others} | {largest} | {row['other_pictures']} of {row['pictures']} |"
 
 
 def corruptions(results: dict[str, Any]) -> Iterable[str]:

@@ -48,12 +48,13 @@ def measure(table: pa.Table) -> tuple[dict[str, float], Callable[[slice], Column
     }
     values |= {_name(share): float(w @ correct / w.sum()) for share, w in zip(COVERAGES, weights, strict=True)}
     influence = np.full(len(table), np.nan) if ranked is None else ranked[1]
-    plain = [correct, loss, brier, influence, spread, *(column for weight in weights for column in (weight * correct, weight))]
+    answered = (column for weight in weights for column in (weight * correct, weight))
+    # In float32, which an interval does not see, and which halves the work on many samples.
+    plain = [column.astype(np.float32) for column in (correct, loss, brier, influence, spread, *answered, gaps)]
 
     def columns(some: slice) -> Columns:
-        dense = [in_bins(gaps[some], index[some]) for index in binnings]
-        # In float32, which an interval does not see, and which halves the work on many samples.
-        return np.hstack([np.column_stack([column[some] for column in plain]), *dense]).astype(np.float32)
+        *rows, gap = (column[some] for column in plain)
+        return np.hstack([np.column_stack(rows), *(in_bins(gap, index[some]) for index in binnings)])
 
     return values, columns
 
