@@ -14,7 +14,7 @@ import torch
 from harness import options, write
 
 from vitkit.cli.main import main as vitkit
-from vitkit.evaluation.storage.folder import KEPT_LOGITS, SCHEMA, PartWriter
+from vitkit.evaluation.storage.samples import KEPT_LOGITS, SCHEMA, PartWriter
 from vitkit.metrics import record
 
 SAMPLES, CURVES, SEVERITIES = 50_000, 20, 5

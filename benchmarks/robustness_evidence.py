@@ -27,7 +27,7 @@ from vitkit.cli.loading import make_data, make_loader
 from vitkit.cli.main import main as vitkit
 from vitkit.evaluation import DataInfo, Results, Suite, evaluate, load_results
 from vitkit.evaluation.results import CLEAN, Curve
-from vitkit.evaluation.storage.folder import read_samples
+from vitkit.evaluation.storage.samples import read_samples
 from vitkit.metrics import area_weights, bootstrap_means, percentile_interval
 from vitkit.tasks import load_checkpoint
 

@@ -29,7 +29,7 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 import vitkit
 from vitkit.cli.main import main
 from vitkit.evaluation import results
-from vitkit.evaluation.storage import folder
+from vitkit.evaluation.storage import samples
 
 ROOT = Path(__file__).parents[1]
 ROOMS = [module.name for module in pkgutil.iter_modules(vitkit.__path__) if module.ispkg and module.name != "cli"]
@@ -154,6 +154,6 @@ def test_every_public_name_is_in_the_reference(room: str) -> None:
 def test_the_page_on_results_names_every_field() -> None:
     page = (ROOT / "docs" / "concepts" / "results.md").read_text(encoding="utf-8")
     schemas = [kind for kind in vars(results).values() if is_dataclass(kind)]
-    names = {item.name for kind in schemas for item in fields(kind)} | set(folder.SCHEMA.names)
+    names = {item.name for kind in schemas for item in fields(kind)} | set(samples.SCHEMA.names)
     assert "schema_version" in names
     assert not {name for name in names if f"`{name}`" not in page and f".{name}`" not in page and f'"{name}"' not in page}

@@ -23,7 +23,8 @@ from vitkit.evaluation.pictures import SHOWN, save_strip
 from vitkit.evaluation.profiles.store import check_profiles, write_profiles
 from vitkit.evaluation.results import CLEAN, DataInfo, Results, load_results
 from vitkit.evaluation.storage.claims import Claims
-from vitkit.evaluation.storage.folder import PartWriter, RunFolder, room, slug
+from vitkit.evaluation.storage.folder import RunFolder, room, slug
+from vitkit.evaluation.storage.samples import PartWriter
 from vitkit.evaluation.stream import Batch, Stream, chunks, scan
 from vitkit.evaluation.subject import Subject
 from vitkit.evaluation.suite import Suite

@@ -7,7 +7,7 @@ from typing import Any
 
 from vitkit.errors import UsageError
 from vitkit.evaluation.results import Results
-from vitkit.evaluation.storage.folder import read_samples
+from vitkit.evaluation.storage.samples import read_samples
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from vitkit import __version__
 from vitkit.errors import UsageError
 from vitkit.evaluation.comparison.comparable import Flag, check_comparable, check_same_samples, flags
 from vitkit.evaluation.results import CLEAN, DataInfo, Interval, Results, SuiteInfo, load_results
-from vitkit.evaluation.storage.folder import read_run, read_samples
+from vitkit.evaluation.storage.folder import read_run
+from vitkit.evaluation.storage.samples import read_samples
 from vitkit.evaluation.summary import read_groups
 from vitkit.files import replacing
 from vitkit.metrics import (

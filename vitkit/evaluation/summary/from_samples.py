@@ -23,7 +23,8 @@ from vitkit.evaluation.results import (
     Threshold,
     Worst,
 )
-from vitkit.evaluation.storage.folder import read_entries, read_run, read_samples
+from vitkit.evaluation.storage.folder import read_run
+from vitkit.evaluation.storage.samples import read_entries, read_samples
 from vitkit.evaluation.summary.imagenet_c import SUITE, errors, obstacle
 from vitkit.evaluation.summary.measures import COLUMNS, measure, remeasure
 from vitkit.evaluation.summary.worst import COLUMNS as SHOWN
