@@ -50,7 +50,7 @@ def test_an_unknown_command_is_told_what_was_meant(capsys, typed, meant):
             OSError(errno.ENOSPC, "No space left on device", "runs/a.csv"),
             1,
             f"vitkit: error: no room on the disk ([Errno {errno.ENOSPC}] No space left on device: 'runs/a.csv'); expected room "
-            "for what the command writes. Free some, and run the command again; what was there before is whole.",
+            "for what the command writes. Free some, or raise the limit, and run the command again.",
         ),
         (SystemExit(3), 3, ""),
         (SystemExit(None), 0, ""),

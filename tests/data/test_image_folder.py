@@ -213,3 +213,11 @@ def test_the_fingerprint_is_that_of_files_whatever_a_model_makes_of_them(picture
     Image.new("RGB", (5, 6)).save(path)
     assert path.stat().st_size == size
     assert folder(root).fingerprint("test") != before, "other pixels in a file as long"
+
+
+def test_a_file_that_cannot_be_read_is_named_by_the_fingerprint(pictures):
+    root = pictures(*SPLIT)
+    (root / "test" / "cat" / "0.png").unlink()
+    (root / "test" / "cat" / "0.png").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"test/cat/0\.png cannot be read: .*; expected a readable file\. Copy it again"):
+        folder(root).fingerprint("test")

@@ -217,6 +217,12 @@ def test_what_one_model_cannot_take_is_left_out(tmp_path):
     assert {d.condition for d in comparison.differences} == {"clean", "darker"}
 
 
+def test_the_same_pixels_are_the_same_data_however_they_were_stored(tmp_path):
+    folders = [made(tmp_path / name, data=DataInfo(fingerprint=stored)) for name, stored in (("a", ""), ("b", "sha256:of files"))]
+    comparison, _ = compare(folders)
+    assert "data.fingerprint" in {flag.field for flag in comparison.flags}
+
+
 def test_the_first_difference_of_two_trees():
     assert first_difference({"a": 1}, {"a": 1}) is None
     assert first_difference({"a": 1}, {"a": 1, "b": 2}) == ("b",)

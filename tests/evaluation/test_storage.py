@@ -172,6 +172,11 @@ def test_edited_samples_are_told_of_and_computed_again(model, loader, unbroken, 
         match=r"samples\.parquet cannot be read \(its column .* is not what was written\).* Run the same evaluation again",
     ):
         summarise(out)
+    rewritten(out / "samples.parquet", entry=lambda entry: {key: value for key, value in entry.items() if key != "suite"})
+    with pytest.raises(
+        DataError, match=r"samples\.parquet cannot be read \(its description of a condition is not what was written\)"
+    ):
+        summarise(out)
     evaluate(model, loader, suite(), out)
     assert content(out) == unbroken
 

@@ -237,7 +237,16 @@ def test_differences_are_paired():
 
 
 def test_a_condition_whose_severities_do_not_come_together_is_one_curve():
-    together = run(Flip([0.1, 0.3, 0.5]), Flip([0.2, 0.4], name="other"))
-    apart = run(Flip([0.5]), Flip([0.2, 0.4], name="other"), Flip([0.1, 0.3]))
+    together = run(Flip([0.02, 0.3, 0.5]), Flip([0.03, 0.4], name="other"))
+    apart = run(Flip([0.3, 0.5]), Flip([0.03, 0.4], name="other"), Flip([0.02]))
     assert apart.curves == together.curves
+    # Many samples are wrong from the farthest severity of both on: the one that was run first is named.
     assert apart.worst == together.worst
+
+
+def test_a_condition_may_be_called_clean():
+    named = Flip([0.1, 0.2], name="clean")
+    named.suite = "clean"
+    results = run(named)
+    assert [len(curve.severities) for curve in results.curves] == [3]
+    assert len(results.worst.broken) == 12

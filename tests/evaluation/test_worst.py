@@ -59,7 +59,9 @@ def test_the_lists_are_those_of_a_plain_loop(run):
 
 def test_of_equal_shares_the_earlier_break_comes_first_then_the_earlier_sample():
     clean = pa.table({"id": list("abcd"), "label": [0] * 4, "prediction": [0, 0, 0, 1], "confidence": [0.9] * 4})
-    entries = [{"suite": "s", "condition": "c", "identity": 0.0, "severity": s, "id": f"s.c/{s:g}"} for s in (1.0, 2.0)]
+    entries = [
+        {"suite": "s", "condition": "c", "identity": 0.0, "severity": s, "id": f"s.c/{s:g}", "order": int(s)} for s in (1.0, 2.0)
+    ]
     failures = Failures(clean)
     nothing = failures.worst(Path("nowhere"))
     failures.add([(entries[0], np.array([0, 1, 0, 1])), (entries[1], np.array([1, 0, 1, 1]))])

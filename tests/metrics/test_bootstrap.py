@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -67,6 +70,9 @@ def test_counts_in_a_file_and_rows_on_demand_change_nothing(groups, tmp_path, mo
         np.testing.assert_array_equal(stored.means(lambda some: asked.append(some) or columns[some]), whole)
     assert max(some.stop - some.start for some in asked) == 20, "no more rows at once than are worked with"
     assert list(tmp_path.iterdir()) == [], "the file has a name"
+    if sys.platform == "linux":
+        file = Path(f"/proc/self/fd/{stored._counts._file.fileno()}")
+        assert file.readlink().as_posix().startswith(tmp_path.as_posix())
 
 
 def test_the_counts_are_those_of_drawing_with_replacement(monkeypatch):

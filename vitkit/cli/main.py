@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (workers := sys.modules.get("vitkit.data.workers")) and (death := workers.death(error)):
             return _fail(str(death), death.exit_code)
         if isinstance(error, OSError) and error.errno in FULL:
-            remedy = "Free some, and run the command again; what was there before is whole."
+            remedy = "Free some, or raise the limit, and run the command again."
             return _fail(f"no room on the disk ({error}); expected room for what the command writes. {remedy}", 1)
         return _fail(f"{type(error).__name__}: {error}. VITKIT_DEBUG=1 shows where", 1)
 

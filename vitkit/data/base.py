@@ -115,11 +115,19 @@ class ImageData(L.LightningDataModule, ABC):
         Args:
             split: Which.
             chosen: Indices of samples, in their order; all if not given.
+
+        Raises:
+            DataError: A file that cannot be read.
         """
         part, digest = self.split(split).part, sha256()
         for index in range(len(part.ids)) if chosen is None else chosen:
             digest.update(repr((part.ids[index], int(part.labels[index]))).encode())
-            digest.update(sha256(part.content(index)).digest())
+            try:
+                content = part.content(index)
+            except OSError as error:
+                remedy = "Copy it again from its source, or delete it."
+                raise DataError(f"{part.ids[index]} cannot be read: {error}", "a readable file", remedy) from error
+            digest.update(sha256(content).digest())
         return f"sha256:{digest.hexdigest()}"
 
     def train_dataloader(self) -> DataLoader[Sample]:

@@ -28,7 +28,8 @@ class Part:
         read: Index to picture: a PIL image of mode L or RGB, or a tensor (channels, *size) with values in [0, 1].
         labels: Class of each picture, -1 if unknown.
         ids: Name of each picture.
-        content: Index to what tells a picture from any other, the same on every machine: the bytes of its file, if it has one.
+        content: Index to what tells a picture from any other, the same on every machine: the bytes of its file, or its pixels as
+            they are stored or, of torchvision's sets, decoded.
         groups: What each picture shares with others, such as its patient, or None; None if that is known of no picture.
     """
 

@@ -38,11 +38,17 @@ class Draw:
         most = self._most
         if self._values is not None and ids:
             most = max(1, min(most, self._values // images[0].numel()))
-        least = self.held[-1][:2] if len(self.held) == most else (-1, "")
-        # Copies, so that the rest of the batch can go; of what cannot stay, none is made.
-        new = [
-            Drawn(seed, sample, images[row].cpu().clone(), int(labels[row]), None if masks is None else masks[row].cpu().clone())
-            for row, sample in enumerate(ids)
-            if ((seed := self._seed(sample)), sample) > least
+        keys = [(drawn.seed, drawn.id) for drawn in self.held] + [(self._seed(sample), sample) for sample in ids]
+        chosen, known = nlargest(most, range(len(keys)), key=keys.__getitem__), len(self.held)
+        # Copies, so that the rest of the batch can go; of what does not stay, none is made.
+        self.held = [
+            self.held[place]
+            if place < known
+            else Drawn(
+                *keys[place],
+                images[row := place - known].cpu().clone(),
+                int(labels[row]),
+                None if masks is None else masks[row].cpu().clone(),
+            )
+            for place in chosen
         ]
-        self.held = nlargest(most, [*self.held, *new], key=lambda drawn: drawn[:2])

@@ -169,7 +169,7 @@ def compare(folders: Sequence[str | Path], baseline: str | Path | None = None) -
     results = [load_results(path) for path in paths]
     keys = [read_run(path)["key"] for path in paths]
     labels = _labels(paths, results)
-    check_comparable(results, labels, first)
+    check_comparable(results, keys, labels, first)
     check_same_samples(paths, labels, first)
     whose = read_groups(paths[first])
     reference = results[first]

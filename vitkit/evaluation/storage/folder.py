@@ -160,8 +160,8 @@ def room(path: Path) -> Iterator[None]:
             raise
         raise DataError(
             f"no room on the disk of {path} ({os.strerror(error.errno or 0)})",
-            "room for the samples, some 100 bytes for each of them under each condition, and its logits",
-            "Free some; the same command goes on where it stopped.",
+            "room for the samples, some 100 bytes for each of them under each condition, its logits, and 1,000 bytes for each in the end",
+            "Free some, or raise the limit; the same command goes on where it stopped.",
         ) from error
 
 

@@ -172,6 +172,7 @@ def read_samples(path: Path, columns: list[str]) -> Iterator[tuple[dict[str, Any
             for name in set(columns) - set(present):
                 table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
             yield _told(entry), table
+            del table, tables  # before the next are read
         _check_end(file, group)
 
 
@@ -201,7 +202,11 @@ def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, list[dict[str, Any]]]]
 
 
 def _entries(file: pq.ParquetFile) -> list[dict[str, Any]]:
+    """What describes each condition in a file, held against its checksum."""
     entries: list[dict[str, Any]] = json.loads(file.metadata.metadata[_META])
+    for entry in entries:
+        if "checksums" in entry and of_entry(entry) != entry["checksums"]["entry"]:
+            raise AlteredError("its description of a condition is not what was written")
     return entries
 
 
@@ -213,8 +218,6 @@ def _told(entry: dict[str, Any]) -> dict[str, Any]:
 def _row_groups(file: pq.ParquetFile, first: int, entry: dict[str, Any], columns: list[str]) -> Iterator[pa.Table]:
     """The samples of an entry, held against its checksums; files of earlier versions have none."""
     checksums = entry.get("checksums")
-    if checksums is not None and of_entry(entry) != checksums["entry"]:
-        raise AlteredError("its description of a condition is not what was written")
     checksum, read = Checksum(), 0
     while read < entry["n"]:
         table = file.read_row_group(first, columns)

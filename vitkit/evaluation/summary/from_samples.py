@@ -109,20 +109,21 @@ def _measure(folder: Path, bootstrap: Bootstrap) -> tuple[list[_Measured], list[
     _, shown = next(read_samples(folder, SHOWN))
     failures, samples = Failures(shown), read_samples(folder, COLUMNS)
     entries = read_entries(folder)
-    left = Counter(map(_name, entries))
+    left = Counter(map(_name, entries[1:]))
     lines: dict[tuple[str, str], _Line | None] = dict.fromkeys(map(_name, entries[1:]))
     waiting: dict[tuple[str, str], list[tuple[_Measured, Predictions]]] = {name: [] for name in left}
     measured, clean = [], None
     for entry, table in samples:
-        item = _resample(entry, table, bootstrap)
+        item, predictions = _resample(entry, table, bootstrap), table["prediction"].to_numpy()
+        del table  # before the next is read
         measured.append(item)
         if clean is None:
-            clean = (item, table["prediction"].to_numpy())
+            clean = (item, predictions)
             continue
         name = _name(entry)
         left[name] -= 1
         if entry["skipped"] is None:
-            waiting[name].append((item, table["prediction"].to_numpy()))
+            waiting[name].append((item, predictions))
         if not left[name] and (found := waiting.pop(name)):
             failures.add([(item.entry, predictions) for item, predictions in found])
             line = _Line(clean, found, bootstrap)

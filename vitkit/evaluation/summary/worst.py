@@ -36,7 +36,7 @@ class Failures:
         n = len(clean)
         self._conditions, self._share = 0, np.zeros(n)
         self._reach, self._first, self._mistaken = np.full(n, np.inf), np.zeros(n, np.int32), np.zeros(n, np.int32)
-        self._identifiers: list[str] = []
+        self._identifiers: dict[int, str] = {}
 
     def add(self, severities: Sequence[tuple[Entry, Predictions]]) -> None:
         """Take in entry and predictions of a condition at every severity that was measured."""
@@ -44,10 +44,11 @@ class Failures:
         for (entry, predictions), reach in zip(severities, _reaches([entry for entry, _ in severities]), strict=True):
             wrong = predictions != self._labels
             times += wrong
-            nearer = wrong & (reach < self._reach)
-            self._reach[nearer], self._first[nearer] = reach, len(self._identifiers)
+            order = entry["order"]
+            nearer = wrong & ((reach < self._reach) | ((reach == self._reach) & (order < self._first)))
+            self._reach[nearer], self._first[nearer] = reach, order
             self._mistaken[nearer] = predictions[nearer]
-            self._identifiers.append(str(entry["id"]))
+            self._identifiers[order] = str(entry["id"])
         self._share += times / len(severities)
         self._conditions += 1
 
