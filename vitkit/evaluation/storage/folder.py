@@ -160,7 +160,7 @@ def room(path: Path) -> Iterator[None]:
             raise
         raise DataError(
             f"no room on the disk of {path} ({os.strerror(error.errno or 0)})",
-            "room for the samples, some 100 bytes for each of them under each condition, its logits, and 1,000 bytes for each in the end",
+            "room for the samples: for each some 100 bytes and the logits under each condition, and 1,000 bytes in the end",
             "Free some, or raise the limit; the same command goes on where it stopped.",
         ) from error
 
