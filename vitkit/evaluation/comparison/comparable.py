@@ -21,8 +21,8 @@ class Flag:
 def check_comparable(results: Sequence[Results], keys: Sequence[Mapping[str, Any]], labels: Sequence[str], first: int) -> None:
     """Refuse runs of which a difference would say something else than of their models.
 
-    The data is the same if it is stored alike, as on two machines, or if the models saw the same pixels. Both may differ where the
-    models take images of other sizes; whether the samples are the same is then for :func:`check_same_samples` to see.
+    The data is the same if it is stored alike, as on two machines, or if the models saw the same pixels. Both may differ where
+    the models take images of other sizes; whether the samples are the same is then for :func:`check_same_samples` to see.
 
     Raises:
         UsageError: Another seed, suite or data; the message names the field.
