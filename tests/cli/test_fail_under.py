@@ -81,7 +81,18 @@ def test_not_a_metric_and_a_value(text):
      "occlusion.random.removed.threshold"],
 )  # fmt: skip
 def test_names_of_a_suite(name):
-    Requirement(name, 0.5).check_name(CONDITIONS)
+    assert Requirement(name, 0.5).named(CONDITIONS) == [Requirement(name, 0.5)]
+
+
+def test_the_beginning_of_a_name_stands_for_all_that_begin_so():
+    found = Requirement("occlusion.random.auc", 0.5).named(CONDITIONS)
+    assert {each.metric for each in found} == {"occlusion.random.painted.auc", "occlusion.random.removed.auc"}
+    assert {each.needed for each in found} == {0.5}
+
+
+def test_per_cent_are_no_share():
+    with pytest.raises(UsageError, match=r"expected a share of 1 at most\. Write clean\.accuracy=0\.8 for 80 %"):
+        Requirement.parse("clean.accuracy=80")
 
 
 @pytest.mark.parametrize(
@@ -93,4 +104,4 @@ def test_names_of_a_suite(name):
 )  # fmt: skip
 def test_a_name_the_suite_has_not(name, words):
     with pytest.raises(UsageError, match=words):
-        Requirement(name, 0.5).check_name(CONDITIONS)
+        Requirement(name, 0.5).named(CONDITIONS)

@@ -82,7 +82,10 @@ def changed(conf, tmp_path):
         (["--model.lr"], "--model.lr without a value; expected a value after it. Give one."),
         (["stray"], "unknown key stray;"),
         (["--monitor", "val/acc"], "monitor is val/acc; expected one of 'val/accuracy', "),
-        (["--model.num_classes", "7"], "Digits has 10 classes; expected 7, as the model has. Set model.num_classes to 10"),
+        (
+            ["--model.num_classes", "7"],
+            "expected 7, as the model has. Correct labels that are no class, or set model.num_classes",
+        ),
         (["--model.preprocess.mean", "[0.5,0.5]"], "preprocess.mean (0.5, 0.5) and preprocess.std (0.5,)"),
         (["--model.preprocess.size", "[8,8,8]"], "expected the same in both."),
         (["--model.encoder.num_heads", "3"], "num_heads=3 and dim=16; expected heads that divide the width."),

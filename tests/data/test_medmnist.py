@@ -149,3 +149,12 @@ def test_objects_are_not_unpickled(npz):
 def test_labels_outside_of_named_classes(npz):
     with pytest.raises(DataError, match=r"train/2 has label 2; expected a class from 0 to 1"):
         load(npz(), classes=["a", "b"])
+
+
+def test_a_volume_is_not_stretched_along_one_axis(npz):
+    data = load(npz(shape=(7, 7, 7)))
+    data.preprocess = Preprocess(size=(12, 16, 12))
+    with pytest.raises(UsageError, match=r"volumes of 7 × 7 × 7 voxels .* 12 × 16 × 12; expected the same proportions"):
+        data.split("train")[0]
+    data.preprocess = Preprocess(size=(14, 14, 14))
+    assert data.split("train")[0].image.shape == (1, 14, 14, 14)

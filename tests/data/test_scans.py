@@ -222,3 +222,23 @@ def test_the_fingerprint_is_that_of_files_and_labels(listed):
 def test_options_that_are_none(option):
     with pytest.raises(UsageError, match=rf"data\.{next(iter(option))} .*; expected one of"):
         Scans("scans", **option)
+
+
+def test_to_predict_scans_without_the_manifest_of_training_are_enough(listed, tmp_path):
+    root = listed(*LINES)
+    (root / "manifest.csv").unlink()
+    data = Scans(str(root), manifest="labels.csv", classes=["a", "b"])
+    data.setup("predict")
+    assert len(data.split("predict")) == len(LINES) - 1
+    with pytest.raises(UsageError, match=r"data\.manifest labels\.csv is neither in"):
+        data.setup("fit")
+    one = next(root.rglob("*.nii*"))
+    assert list(Scans(str(one), manifest="labels.csv").split("predict").ids) == [one.name]
+
+
+def test_a_window_that_leaves_nothing_to_be_seen_is_refused(listed):
+    root = listed(*LINES)
+    nothing = Scans(str(root), intensity=Window(1e5, 2e5))
+    with pytest.raises(DataError, match=r"Window leaves all voxels at 0; .* Correct data\.intensity"):
+        nothing.split("train")[0]
+    assert Scans(str(root), intensity=Window(1e5, 2e5), constant="allow").split("train")[0].image.max() == 0

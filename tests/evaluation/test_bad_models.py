@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vitkit.errors import UsageError
-from vitkit.evaluation import Gain, Suite, evaluate
+from vitkit.errors import DataError, UsageError
+from vitkit.evaluation import Corruption, Gain, Suite, evaluate
 
 SUITE = Suite("one", [Gain([0.5])])
 
@@ -113,3 +113,38 @@ def test_a_head_of_another_length_than_the_model_says(loader, model, tmp_path):
     model.num_classes = 4
     with pytest.raises(UsageError, match=r"logits of shape \(50, 3\) for 50 images; expected \(50, 4\)"):
         evaluate(model, loader, SUITE, tmp_path / "out")
+
+
+def test_a_condition_of_ones_own_that_errs_is_named():
+    def broken(images, severity, seeds):
+        return images / 0 * 0
+
+    class Bare(Gain):
+        def apply(self, images, severity, context):
+            return images
+
+    batch = (torch.rand(4, 1, 4, 4), torch.arange(4) % 2)
+    for condition, words in (
+        (Corruption(broken, [1.0]), r"corruptions\.broken/1: images that are not finite"),
+        (Bare([0.5]), r"brightness\.gain/0\.5: apply returned Tensor; expected vitkit\.evaluation\.Applied"),
+    ):
+        with pytest.raises((DataError, UsageError), match=words):
+            evaluate(lambda images: images.flatten(1)[:, :2], [batch], Suite("own", [condition]))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [(lambda images, severity: images, None), (lambda images, severity, seeds: images, {"konstants": 1})],
+)
+def test_a_corruption_of_ones_own_that_takes_something_else_is_refused_at_once(function, arguments):
+    with pytest.raises(UsageError, match=r"expected function\(images, severity, seeds, \*\*arguments\)"):
+        Corruption(function, [1.0], name="own", arguments=arguments)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_labels_and_suites_of_another_kind_are_refused():
+    images = torch.rand(4, 1, 4, 4)
+    with pytest.raises(UsageError, match=r"labels of type torch\.float32"):
+        evaluate(lambda images: images.flatten(1)[:, :2], [(images, torch.zeros(4))], Suite("own", [Gain([0.5])]))
+    with pytest.raises(UsageError, match="a suite of type list"):
+        evaluate(lambda images: images.flatten(1)[:, :2], [(images, torch.zeros(4).long())], [Gain([0.5])])

@@ -183,7 +183,7 @@ def test_options_out_of_range_are_named(task, option, value):
 
 
 def test_data_of_other_classes_is_refused(task, fit):
-    with pytest.raises(UsageError, match=r"Digits has 10 classes; expected 7, as the model has\. Set model\.num_classes to 10"):
+    with pytest.raises(UsageError, match=r"Digits has 10 classes: 0, .*; expected 7, .*set model\.num_classes to 10"):
         fit(task(num_classes=7))
 
 

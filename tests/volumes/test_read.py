@@ -364,3 +364,10 @@ def test_a_mask_that_lies_elsewhere(scan, change, words):
     image = read(scan(name="image.nii"))
     with pytest.raises(DataError, match=rf"mask .*mask\.nii does not lie where .*image\.nii does: {words}"):
         read_mask(scan(np.ones((4, 5, 6), dtype=np.uint8), OBLIQUE @ change, name="mask.nii"), image)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("option", ["nonfinite", "constant", "xform"])
+def test_a_misspelt_option_is_no_option(option):
+    with pytest.raises(UsageError, match=rf"{option} 'eror'; expected one of "):
+        read("any.nii", **{option: "eror"})

@@ -14,6 +14,6 @@ OTHERS = {
     "make-phantoms": "write a small data set of generated scans",
     "plan": "say what a training takes, in memory and time, before it runs",
     "explain": "say which backend computes a config's attention, and why",
-    "ls": "list suites, backbones, biases, densities, scorers, patterns, datasets",
+    "ls": "list suites, backbones, corruptions, biases, densities, scorers, patterns, datasets",
 }
 COMMANDS = TRAINING | OTHERS

@@ -33,6 +33,9 @@ def main(argv: list[str]) -> int:
     """Evaluate a model; returns the exit code."""
     arguments, overrides = _parse(argv)
     requirements = [Requirement.parse(text) for text in arguments.fail_under]
+    for name, value, least in (("batch-size", arguments.batch_size, 1), ("num-workers", arguments.num_workers, 0)):
+        if value is not None and value < least:
+            raise UsageError(f"--{name} {value}", f"{least} at least", "Leave it out to take the data's own.")
     if arguments.limit is not None and arguments.limit < 1:
         raise UsageError(f"--limit {arguments.limit}", "one sample at least", "Leave it out to take all of them.")
     # Imported here, so that help and mistakes in the flags come at once.
@@ -44,8 +47,8 @@ def main(argv: list[str]) -> int:
     from vitkit.report import write_report
 
     suite = Suite.load(arguments.suite)
-    for requirement in requirements:
-        requirement.check_name((c.suite, c.name, c.severities, c.identity) for c in suite.conditions)
+    conditions = [(c.suite, c.name, c.severities, c.identity) for c in suite.conditions]
+    requirements = [named for requirement in requirements for named in requirement.named(conditions)]
     device = _device(arguments.device, torch.cuda.is_available())
     torch.manual_seed(arguments.seed)  # weights that stay random are the same in every run
     model = load_model(arguments.model, arguments.weights, arguments.pretrained, arguments.num_classes)

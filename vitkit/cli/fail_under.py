@@ -43,10 +43,14 @@ class Requirement:
             needed = float("nan")
         if not equals or not metric or not isfinite(needed):
             raise UsageError(f"--fail-under {text}", "METRIC=VALUE", "Write, for example, clean.accuracy=0.9.")
+        if needed > 1 and metric.endswith((".accuracy", ".auroc", ".auc")):
+            raise UsageError(f"--fail-under {text}", "a share of 1 at most", f"Write {metric}={needed / 100:g} for {needed:g} %.")
         return cls(metric, needed)
 
-    def check_name(self, conditions: Iterable[tuple[str, str, Sequence[float], float]]) -> None:
-        """Refuse a metric that a run of these (suite, condition, severities, identity) will not have.
+    def named(self, conditions: Iterable[tuple[str, str, Sequence[float], float]]) -> list["Requirement"]:
+        """What is required of a run of these (suite, condition, severities, identity), by full names.
+
+        ``occlusion.random.auc`` stands for the areas of all conditions whose names begin so: painted and removed.
 
         Only a condition whose severities all lie above its identity has a ``threshold``: where they lie on both sides there is
         one for each, and where they lie below, a higher one is worse.
@@ -58,13 +62,18 @@ class Requirement:
         for suite, condition, severities, identity in conditions:
             known += [f"{suite}.{condition}.{metric}" for metric in OF_A_CURVE if metric == "auc" or min(severities) >= identity]
             known += [f"{suite}.{condition}/{severity:g}.{metric}" for severity in severities for metric in OF_A_CONDITION]
-        if self.metric not in known:
-            close = get_close_matches(self.metric, known, n=3, cutoff=0.5) or known[:3]
-            raise UsageError(
-                f"--fail-under {self.metric}",
-                "a metric that this suite measures and that is better when higher",
-                f"Did you mean {' or '.join(close)}?",
-            )
+        name, _, metric = self.metric.rpartition(".")
+        begun = [each for each in known if metric in OF_A_CURVE and each.startswith(f"{name}.") and each.endswith(f".{metric}")]
+        if self.metric in known:
+            return [self]
+        if begun:
+            return [Requirement(each, self.needed) for each in begun]
+        close = get_close_matches(self.metric, known, n=3, cutoff=0.5) or known[:3]
+        raise UsageError(
+            f"--fail-under {self.metric}",
+            "a metric that this suite measures and that is better when higher",
+            f"Did you mean {' or '.join(close)}?",
+        )
 
     def missed(self, results: Results) -> str | None:
         """One line with what was found and what was needed, or None if it was reached."""

@@ -40,6 +40,13 @@ def main(argv: list[str]) -> int:
     if arguments.pictures < 1:
         raise UsageError(f"--pictures {arguments.pictures}", "one at least", "Leave it out for three.")
     path: Path = arguments.path
+    out: Path = arguments.out or Path("runs") / f"{path.resolve().name.partition('.')[0]}-data"
+    if out.is_file():
+        raise UsageError(f"--out {out} is a file", "a folder", "Choose another --out.")
+    if path.suffix == ".npz":
+        raise UsageError(
+            f"{path} is a MedMNIST file", "scans, which have a geometry", "Train on it as it is; nothing has to be chosen."
+        )
     # Imported here, so that help comes at once.
     from vitkit.volumes import Problem, draw_planes, fingerprint, read, read_mask
 
@@ -49,7 +56,6 @@ def main(argv: list[str]) -> int:
     _show(found, len(problems))
     for problem in problems:
         say(f"problem: {problem.error}")
-    out: Path = arguments.out or Path("runs") / f"{path.resolve().name.partition('.')[0]}-data"
     if found.records:
         _write_csv(found.records, out / "scans.csv")
         chosen = _spread(found.records, arguments.pictures)

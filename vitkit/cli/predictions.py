@@ -9,6 +9,7 @@ import lightning.pytorch as L
 import torch
 
 from vitkit.cli.say import say
+from vitkit.errors import UsageError
 from vitkit.files import replacing
 from vitkit.tasks import ClassificationTask
 
@@ -23,6 +24,8 @@ class PredictionsFile(L.Callback):
     """
 
     def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise UsageError(f"--out {path} is a folder", "a file", f"Use e.g. {path / 'predictions.csv'}.")
         self.path = path
         self.rows = 0
         self._open = ExitStack()

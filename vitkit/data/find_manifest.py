@@ -29,12 +29,16 @@ def find_manifest(
         DataError: A manifest that lacks a column, names a missing file or names one twice, or puts a patient in two splits.
     """
     if root.is_file():
-        if manifest is not None:
-            raise UsageError(f"data.root {root} is a file", "a folder, as data.manifest is given too", "Leave one of them out.")
+        if SCANS.has(root):
+            reason = UsageError(f"data.root {root} is a scan", "a folder of scans, or their manifest", "Correct data.root.")
+            return Manifest(str(root), [Entry(root.name, root, str(root), None)], reason)
+        if manifest is not None and Path(manifest).name != root.name and (root.parent / manifest).is_file():
+            remedy = "Leave one of them out: --data.manifest null, where a config or a checkpoint names one."
+            raise UsageError(f"data.root {root} is a file", "a folder, as data.manifest is given too", remedy)
         root, manifest = root.parent, root.name
     if not root.is_dir():
         raise UsageError(f"data.root {root} does not exist", "a folder of scans, or their manifest", "Correct data.root.")
-    found = _given(root, manifest, label) if manifest is not None else _looked_for(root, label, classes)
+    found = _looked_for(root, label, classes) if manifest is None else _given(root, manifest, label)
     if check:
         check_files(found)
     return found
@@ -44,11 +48,15 @@ def _given(root: Path, manifest: str, label: str | None) -> Manifest:
     path = next((path for path in (root / manifest, Path(manifest)) if path.is_file()), None)
     if path is None:
         csvs = ", ".join(path.name for path in _csvs(root)) or "none"
-        raise UsageError(
+        missing = UsageError(
             f"data.manifest {manifest} is neither in {root} nor elsewhere",
             f"a CSV file or MSD's dataset.json; CSV files in {root}: {csvs}",
             "Correct data.manifest.",
         )
+        # To predict, scans are enough; a config or a checkpoint names the manifest of what was trained on.
+        if csvs != "none" or not SCANS.within(root):
+            raise missing
+        return Manifest(str(root), [Entry(name, root / name, str(root), None) for name in SCANS.below(root)], missing)
     if path.suffix.lower() == ".json":
         return read_msd(path)
     msd = root / "dataset.json"

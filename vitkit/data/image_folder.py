@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vitkit.data.base import SPLITS, ImageData
 from vitkit.data.folders import ClassFolders, Kind
-from vitkit.data.part import Layout, Part
+from vitkit.data.part import OTHERS, Layout, Part
 from vitkit.data.picture import EXTENSIONS, read_picture
 from vitkit.data.splits import stratified
 from vitkit.errors import UsageError
@@ -81,7 +81,7 @@ class ImageFolder(ImageData):
             parts |= {split: partial(self._share, "train", shares, index) for index, split in enumerate(SPLITS[:2])}
         if not folders or self.files is not None:
             parts["predict"] = self._everything
-        remedy = f"Add pictures in {self.root / 'SPLIT'}/CLASS, or use another split."
+        remedy = f"Add pictures in {self.root / 'SPLIT'}/CLASS, {OTHERS}"
         return Layout(str(self.root), self._folders.classes, 3, 2, parts, remedy)
 
     def _part(self, ids: Sequence[str], labels: Sequence[str]) -> Part:

@@ -111,6 +111,9 @@ def _dialect(path: Path) -> tuple[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" in path.read_bytes():
+            found = f"{path} is no text"
+            raise DataError(found, "a manifest, which is a CSV file", "Give a folder of scans or their manifest.") from error
         raise DataError(f"{path} is not UTF-8 ({error})", "a CSV file in UTF-8", "Save it again as UTF-8.") from error
     first = text.partition("\n")[0]
     return text, max(",;\t", key=first.count)

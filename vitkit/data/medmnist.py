@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from vitkit.data.base import SPLITS, ImageData
-from vitkit.data.part import Layout, Part, array_part
+from vitkit.data.part import OTHERS, Layout, Part, array_part
 from vitkit.errors import DataError, UsageError, VitkitError
 
 
@@ -82,7 +82,7 @@ class MedMNIST(ImageData):
                 "Number the classes from 0, or name all of them in data.classes.",
             )
         parts = {split: partial(self._part, split, labels[split]) for split in splits}
-        remedy = "Give a file that has the keys SPLIT_images and SPLIT_labels, with samples in them, or use another split."
+        remedy = "Give a file that has the keys SPLIT_images and SPLIT_labels, with samples in them, " + OTHERS
         return Layout(str(self.path), classes, channels, ndim, parts, remedy)
 
     @contextmanager

@@ -19,6 +19,8 @@ from vitkit.data.workers import Board
 from vitkit.errors import DataError, UsageError, VitkitError
 from vitkit.preprocess import Preprocess
 
+OTHERS = "or use another split: `vitkit validate` scores the split val, and `vitkit evaluate --split` any."
+
 
 @dataclass(frozen=True)
 class Part:
@@ -136,6 +138,8 @@ class Images(Dataset[Sample]):
     def _image(self, picture: Image.Image | Tensor) -> Float[Tensor, "channels *size"]:
         if isinstance(picture, Tensor):
             picture = _with_channels(picture, self.channels)
+            if picture.ndim == 4 and self.preprocess is not None:
+                _check_proportions(picture.shape[1:], self.preprocess.size)
         if self.preprocess is not None:
             return self.preprocess(picture)
         if isinstance(picture, Tensor):
@@ -175,3 +179,15 @@ def _with_channels(image: Tensor, channels: int) -> Tensor:
     if image.shape[0] == 1:
         return image.expand(channels, *image.shape[1:]).contiguous()
     return tv.rgb_to_grayscale(image)
+
+
+def _check_proportions(found: Sequence[int], size: Sequence[int]) -> None:
+    """Refuse to stretch a volume that has no spacing along one axis more than along another, beyond rounding."""
+    least = min(wanted / length for length, wanted in zip(found, size, strict=True))
+    if any(abs(wanted - least * length) > 1 for length, wanted in zip(found, size, strict=True)):
+        volumes, model = (" × ".join(map(str, lengths)) for lengths in (found, size))
+        raise UsageError(
+            f"volumes of {volumes} voxels for a model.preprocess.size of {model}",
+            "the same proportions, so that nothing is stretched along one axis",
+            f"Set model.preprocess.size to {list(found)}, or a multiple of it.",
+        )

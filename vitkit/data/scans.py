@@ -16,12 +16,12 @@ from vitkit.data.find_manifest import find_manifest
 from vitkit.data.folders import shortened
 from vitkit.data.manifest import Entry, Manifest, check_labels, classes_of, relabelled
 from vitkit.data.medmnist import MedMNIST
-from vitkit.data.part import Images, Layout, Part
+from vitkit.data.part import OTHERS, Images, Layout, Part
 from vitkit.data.splits import by_patient
 from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
 from vitkit.recipe import recipe
-from vitkit.volumes import Intensity, Percentile, read, read_mask
+from vitkit.volumes import Intensity, Percentile, Volume, read, read_mask
 from vitkit.volumes.volume import placed
 
 
@@ -57,6 +57,8 @@ class Scans(ImageData):
             (infinity: the largest).
         assume: Orientation of files whose header says none, such as ``LAS``; they are refused if not given.
         xform: What to believe where a file's sform and qform disagree: ``sform``, ``qform``, or neither: ``agree``.
+        constant: ``error``, or ``allow`` for scans of one single value, in the file or once their intensities were scaled.
+        frame: Which one of the frames of 4D files, counted from 0.
         oversize: What to do with scans that are larger than ``preprocess.size``: ``error``, or ``crop`` to their middle.
         masks: Whether training samples come with their segmentation, from the manifest's column ``mask``, for a model with
             ``amount``. Masks are resampled to the nearest voxel.
@@ -82,6 +84,8 @@ class Scans(ImageData):
         nonfinite: Literal["error", "fill"] = "error",
         assume: str | None = None,
         xform: Literal["agree", "sform", "qform"] = "agree",
+        constant: Literal["error", "allow"] = "error",
+        frame: int | None = None,
         oversize: Literal["error", "crop"] = "error",
         masks: bool = False,
         cache: str | None = None,
@@ -96,12 +100,14 @@ class Scans(ImageData):
         for name, value, choices in (
             ("nonfinite", nonfinite, ("error", "fill")),
             ("xform", xform, ("agree", "sform", "qform")),
+            ("constant", constant, ("error", "allow")),
             ("oversize", oversize, ("error", "crop")),
         ):
             if value not in choices:
                 raise UsageError(f"data.{name} {value!r}", f"one of {', '.join(choices)}", f"Correct data.{name}.")
         self.root, self.given_manifest, self.label, self.given = Path(root), manifest, label, classes
-        self.reading = Reading(intensity, nonfinite, assume, xform, None if cache is None else VolumeCache(cache))
+        kept = None if cache is None else VolumeCache(cache)
+        self.reading = Reading(intensity, nonfinite, assume, xform, constant, frame, kept)
         self.oversize: Literal["error", "crop"] = oversize
         self.masks = masks
         self.fractions, self.split_seed = fractions, split_seed
@@ -122,9 +128,9 @@ class Scans(ImageData):
         self._paths = {entry.id: entry.path for entry in self.manifest.entries}
         self._masks = {entry.id: entry.mask for entry in self.manifest.entries}
         classes = classes_of(self.manifest, self.given)
-        remedy = f"Write SPLIT in the column split of {self.manifest.source}, or use another split."
+        remedy = f"Write SPLIT in the column split of {self.manifest.source}, {OTHERS}"
         if self.manifest.folders is not None:
-            remedy = f"Add scans in {self.root / 'SPLIT'}/CLASS, or use another split."
+            remedy = f"Add scans in {self.root / 'SPLIT'}/CLASS, {OTHERS}"
         return Layout(self.manifest.source, classes, 1, 3, self._parts(self.manifest, classes), remedy)
 
     def _parts(self, manifest: Manifest, classes: Sequence[str]) -> Mapping[str, Callable[[], Part]]:
@@ -199,7 +205,7 @@ class Scans(ImageData):
         super()._check_preprocess()
         if self._paths and self.preprocess is not None and self.preprocess.spacing is None:
             path = next(iter(self._paths.values()))
-            own = read(path, nonfinite="fill", constant="allow", assume=self.reading.assume, xform=self.reading.xform).oriented()
+            own = self.reading.read(path, nonfinite="fill", constant="allow").oriented()
             raise UsageError(
                 "no model.preprocess.spacing",
                 "the distance in mm to which scans are resampled along the axes right, front and head",
@@ -215,6 +221,8 @@ class Reading:
     nonfinite: Literal["error", "fill"] = "error"
     assume: str | None = None
     xform: Literal["agree", "sform", "qform"] = "agree"
+    constant: Literal["error", "allow"] = "error"
+    frame: int | None = None
     cache: VolumeCache | None = None
 
     def __call__(self, path: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
@@ -234,6 +242,8 @@ class Reading:
             "nonfinite": self.nonfinite,
             "assume": self.assume,
             "xform": self.xform,
+            "constant": self.constant,
+            "frame": self.frame,
             "spacing": None if spacing is None else list(spacing),
         }
 
@@ -249,15 +259,24 @@ class Reading:
         return self.cache.load(path, steps, partial(self._mask, path, image, spacing))[0].bool()
 
     def _mask(self, path: Path, image: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
-        scan = read(image, nonfinite="fill", assume=self.assume, xform=self.xform)
+        scan = self.read(image, nonfinite="fill", constant="allow")
         mask = read_mask(path, scan, assume=self.assume, xform=self.xform).oriented("RAS")
         if spacing is not None:
             mask = mask.resampled(spacing, "nearest")
         return (mask.data != 0).float()
 
+    def read(self, path: Path, **options: Any) -> Volume:
+        """A scan as its file has it; the options are those of :func:`vitkit.volumes.read`."""
+        return read(path, assume=self.assume, xform=self.xform, frame=self.frame, **options)
+
     def _prepared(self, path: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
-        volume = read(path, nonfinite=self.nonfinite, assume=self.assume, xform=self.xform).oriented("RAS")
-        volume = self.intensity(volume)
+        volume = self.intensity(self.read(path, nonfinite=self.nonfinite, constant=self.constant).oriented("RAS"))
+        if self.constant == "error" and volume.data.min() == volume.data.max():
+            raise DataError(
+                f"{path}: {type(self.intensity).__name__} leaves all voxels at {float(volume.data.min()):g}",
+                "a scan in which something is to be seen",
+                "Correct data.intensity, such as a window in HU for what is no CT; data.constant=allow takes it all the same.",
+            )
         if spacing is not None:
             volume = volume.resampled(spacing)
         return volume.data.clamp(0, 1)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, distributed
 
 from vitkit import __version__
-from vitkit.errors import UsageError
+from vitkit.errors import DataError, UsageError
 from vitkit.evaluation import provenance
 from vitkit.evaluation.bank import BankMaker
-from vitkit.evaluation.condition import Condition, Context
+from vitkit.evaluation.condition import Applied, Condition, Context
 from vitkit.evaluation.guards import ClassOrder, Guards, Probe, check_normalisation, check_setup, check_state
 from vitkit.evaluation.pictures import SHOWN, save_strip
 from vitkit.evaluation.profiles.store import check_profiles, write_profiles
@@ -79,7 +79,7 @@ def evaluate(
         chunk: Images that go through the model at once. If not given, at most 256, with no more values than 64 colour pictures
             of 224 x 224 have. Part of what a run is: other shapes are other roundings.
         guard: Whether to refuse what makes all numbers wrong: double or missing normalisation, another crop or size, classes in
-            another order, a model that is not in evaluation mode. If not, what is found is a warning of the results.
+            another order, a model that leaves evaluation mode, into which it is put. If not, what is found is a warning of the results.
         shared: Whether other processes take conditions of this run at the same time, each with the same model and all of the
             data. If not given, where there is an ``out`` and ``WORLD_SIZE``, as torchrun and Lightning Fabric set it, is more
             than 1.
@@ -99,6 +99,10 @@ def evaluate(
     >>> results.clean.metrics["accuracy"].value, results.condition("brightness.gain/0.5").metrics["accuracy"].value
     (1.0, 0.5)
     """
+    if not isinstance(suite, (Suite, str, os.PathLike)):
+        raise UsageError(
+            f"a suite of type {type(suite).__name__}", "a Suite, its name or its file", "Write Suite(name, conditions)."
+        )
     suite = suite if isinstance(suite, Suite) else Suite.load(suite)
     if chunk is not None and chunk < 1:
         raise UsageError(f"chunk {chunk}", "one image at least", "Leave it out, or use e.g. 64.")
@@ -256,7 +260,7 @@ class _Pass:
         for (images, labels, ids, real, groups), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
             real = None if real is None else real.to(self.subject.device)
             context = replace(self.context, ids=ids, real=real)
-            applied = condition.apply(images.to(self.subject.device), severity, context)
+            applied = _checked(condition.apply(images.to(self.subject.device), severity, context), condition.id(severity))
             logits = self.subject(applied.images, applied.keep, real)[:valid]
             self.subject.check_fit(self.stream, self.classes)  # its number of classes may be known only now
             whose = None if groups is None else groups[:valid]
@@ -296,6 +300,16 @@ class _Pass:
         self.subject.check_fit(self.stream, self.classes)
         if not self.subject.random_weights:  # such a model is right by chance
             self.guards(check_normalisation(self.subject, self.probe, self.chunk))
+
+
+def _checked(applied: Any, identifier: str) -> Applied:
+    """What a condition, perhaps one of a user's own, has made of images."""
+    if not isinstance(applied, Applied):
+        found = f"{identifier}: apply returned {type(applied).__name__}"
+        raise UsageError(found, "vitkit.evaluation.Applied", "Return Applied(images).")
+    if not applied.images.isfinite().all():
+        raise DataError(f"{identifier}: images that are not finite", "finite values in [0, 1]", "Mend that condition.")
+    return applied
 
 
 def _default_chunk(stream: Stream) -> int:

@@ -109,7 +109,10 @@ def _batch(item: Any, start: int) -> Batch:
             "batches with image, label and id, or tuples of images and labels",
             "Wrap the data set in a DataLoader that yields these.",
         )
-    labels = torch.as_tensor(labels).to("cpu", torch.int64).flatten()
+    labels = torch.as_tensor(labels)
+    if labels.is_floating_point() or labels.is_complex():
+        raise UsageError(f"labels of type {labels.dtype}", "whole numbers, a class each", "Check the data set, or convert them.")
+    labels = labels.to("cpu", torch.int64).flatten()
     ids = [str(start + index) for index in range(len(images))] if ids is None else [str(sample) for sample in ids]
     if not len(images) == len(labels) == len(ids):
         raise UsageError(

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -217,9 +218,14 @@ def _find(path: Any, where: str, root: type) -> type:
     except ImportError:
         found = None
     if not (isinstance(found, type) and issubclass(found, root)) or inspect.isabstract(found):
+        home = import_module("vitkit.evaluation")
+        known = [each for each in home.__all__ if isinstance(kind := getattr(home, each), type) and issubclass(kind, root)]
+        close = get_close_matches(name, known, n=1)
         raise UsageError(
             f"{where}: {path}",
             f"a class that inherits vitkit.evaluation.{root.__name__}, such as vitkit.evaluation.{_EXAMPLES[root]}",
-            "See vitkit ls suites, and check that your own module can be imported from here.",
+            f"Did you mean vitkit.evaluation.{close[0]}?"
+            if close
+            else f"vitkit.evaluation has {', '.join(known)}; check that your own module can be imported from here.",
         )
     return found

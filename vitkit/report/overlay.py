@@ -50,7 +50,7 @@ def draw_runs(
         high = [100 * (each.difference.ci_high or 0.0) - value for value, each in zip(y, found, strict=True)]
         bars = [[max(end, 0.0) for end in ends] for ends in (low, high)]
         lower.errorbar(x, y, yerr=bars, fmt=marker, color=colour, elinewidth=1.3, capsize=0, markersize=4)
-    upper.legend(loc="lower left", frameon=False, fontsize=8)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     lower.set_ylabel(f"Minus {plain(labels[baseline], 18)}\n(points)")
     lower.set_xlabel(plain(tracks[0].scale.axis))
     return figure

@@ -213,18 +213,19 @@ class ClassificationTask(L.LightningModule, Recorded):
                 raise UsageError(f"{name} has images of {found} {what}", f"{wanted}, as the model has", remedy)
         if stage == "predict":
             return
-        if data.num_classes != self.num_classes:
-            raise UsageError(
-                f"{name} has {data.num_classes} classes",
-                f"{self.num_classes}, as the model has",
-                f"Set model.num_classes to {data.num_classes}, or give the data the model was trained for.",
-            )
         classes = [str(label) for label in data.classes]
+        if data.num_classes != self.num_classes:
+            listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
+            found = f"{name} has {data.num_classes} classes: {listed}"
+            other = (
+                f"set model.num_classes to {data.num_classes}" if stage == "fit" else "give the data the model was trained for"
+            )
+            raise UsageError(found, f"{self.num_classes}, as the model has", f"Correct labels that are no class, or {other}.")
         if stage != "fit" and self.data_name is not None and classes != self.classes:
             raise UsageError(
                 f"{name} has the classes {', '.join(classes)}",
                 f"those the model was trained for: {', '.join(self.classes)}",
-                "Name the class folders alike, in the same order.",
+                "Name the classes alike, in the same order.",
             )
         if stage == "fit":
             self.classes, self.data_name = classes, data.name

@@ -119,7 +119,8 @@ def _check_pixdim(header: Nifti1Header, path: Path) -> None:
         raise DataError(
             f"{path}: a spacing (pixdim) of {_numbers(pixdim)}",
             "three positive numbers of mm",
-            "Write the scanner's spacing with nibabel's set_zooms; or believe the sform alone with xform='sform'.",
+            "Write the scanner's spacing with nibabel's set_zooms"
+            + ("; or believe the sform alone with xform='sform'." if int(header["sform_code"]) else "."),
         )
 
 

@@ -42,10 +42,13 @@ def read(
         xform: What to believe where sform and qform, or sform and pixdim, disagree.
 
     Raises:
-        UsageError: There is no such file or frame.
+        UsageError: There is no such file or frame, or an option that is none of its choices.
         DataError: The file is damaged, its voxels are no numbers, there are too many or too few axes, its geometry is unknown or
             contradicts itself (see :func:`vitkit.volumes.geometry.file_affine`), or its intensities are constant or not finite.
     """
+    _check_choice("nonfinite", nonfinite, ("error", "fill"))
+    _check_choice("constant", constant, ("error", "allow"))
+    _check_choice("xform", xform, ("agree", "sform", "qform"))
     with opened(path) as file:
         affine = file_affine(file.header, file.path, assume, xform)
         values = values_of(file, frame, channels_last)
@@ -60,6 +63,11 @@ def read(
     return Volume(torch.from_numpy(values), affine, str(path))
 
 
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name} {value!r}", f"one of {', '.join(choices)}", f"Correct {name}.")
+
+
 def read_mask(
     path: str | PathLike[str], image: Volume | None = None, *, assume: str | None = None, xform: Xform = "agree"
 ) -> Volume:
@@ -72,9 +80,10 @@ def read_mask(
         xform: As for :func:`read`.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: There is no such file, or ``xform`` is none of its choices.
         DataError: As :func:`read`; and voxels that are no whole numbers; and a mask on another grid than its image.
     """
+    _check_choice("xform", xform, ("agree", "sform", "qform"))
     with opened(path) as file:
         affine = file_affine(file.header, file.path, assume, xform)
         values = values_of(file, None, False, exact=True)

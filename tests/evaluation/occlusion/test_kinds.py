@@ -315,3 +315,10 @@ def test_the_bundled_suite_runs_over_a_plain_function(model, loader):
     assert "no tokens" in reasons["random.removed"]
     assert "no grid of tokens" in reasons["salient.attention.painted"]
     assert reasons["salient.gradient.painted"] is None
+
+
+def test_cells_in_mm_are_not_measured_where_the_model_says_no_spacing():
+    context = Context(["a"], grid=Grid((4, 4), (2.0, 2.0)))
+    condition = RandomOcclusion("painted", [0.5], patch=4.0, unit="mm")
+    assert "spacing" in condition.obstacle_at(0.5, context, (8, 8))
+    assert condition.params(context, (8, 8))["unit"] == "mm"

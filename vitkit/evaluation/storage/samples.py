@@ -203,6 +203,8 @@ def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, list[dict[str, Any]]]]
 
 def _entries(file: pq.ParquetFile) -> list[dict[str, Any]]:
     """What describes each condition in a file, held against its checksum."""
+    if _META not in (file.metadata.metadata or {}):
+        raise AlteredError("it was written by something else, or without what vitkit notes in it")
     entries: list[dict[str, Any]] = json.loads(file.metadata.metadata[_META])
     for entry in entries:
         if "checksums" in entry and of_entry(entry) != entry["checksums"]["entry"]:

@@ -91,7 +91,8 @@ class Layout:
         """The cells along each axis, and what else was asked for."""
         asked = {"patch": self._patch, "offset": self._offset if self.moved else None}
         given = {name: value for name, value in asked.items() if value is not None}
-        return {"grid": list(self.cells(context, size).shape), **given, **({"unit": self.unit} if given else {})}
+        known = {} if self.obstacle(context) else {"grid": list(self.cells(context, size).shape)}
+        return known | given | ({"unit": self.unit} if given else {})
 
     def _steps(self, context: Context, size: tuple[int, ...]) -> list[float]:
         """Pixels of one unit along each axis."""
