@@ -79,7 +79,8 @@ def evaluate(
         chunk: Images that go through the model at once. If not given, at most 256, with no more values than 64 colour pictures
             of 224 x 224 have. Part of what a run is: other shapes are other roundings.
         guard: Whether to refuse what makes all numbers wrong: double or missing normalisation, another crop or size, classes in
-            another order, a model that leaves evaluation mode, into which it is put. If not, what is found is a warning of the results.
+            another order, a model that leaves evaluation mode, into which it is put. If not, what is found is a warning of the
+            results.
         shared: Whether other processes take conditions of this run at the same time, each with the same model and all of the
             data. If not given, where there is an ``out`` and ``WORLD_SIZE``, as torchrun and Lightning Fabric set it, is more
             than 1.
