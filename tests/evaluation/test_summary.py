@@ -84,6 +84,8 @@ def test_samples_that_share_a_group_are_drawn_together(mapping):
     whole, alone = evaluate(bright, [batch], suite), evaluate(bright, [(images, labels)], suite)
     assert (whole.resampled_by, whole.units) == ("group", 10)
     assert (alone.resampled_by, alone.units) == ("sample", 100)
+    assert [warning for warning in whole.warnings if "10 groups" in warning]
+    assert not [warning for warning in alone.warnings if "groups" in warning]
     wide, narrow = (results.condition("test.flip/0.5").metrics["accuracy"] for results in (whole, alone))
     assert wide.value == narrow.value == 0.5
     # 1.96 sqrt(.25/10) = .31, in steps of .1

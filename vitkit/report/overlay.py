@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from vitkit.evaluation.comparison import Difference
@@ -34,12 +35,13 @@ def draw_runs(
     upper.set_ylabel("Accuracy (%)")
     width = max(drawn(tracks[0])) - min(drawn(tracks[0]))
     lower.axhline(0, color=COLOURS["muted"], linewidth=0.8)
+    legend: list[Artist] = []
     for index, (label, track) in enumerate(zip(labels, tracks, strict=True)):
         colour, marker = COLOURS[_COLOURS[index % len(_COLOURS)]], _MARKERS[index % len(_MARKERS)]
-        add_band(upper, track, colour, linestyle=_LINES[index % len(_LINES)])
-        upper.plot(
-            drawn(track), percents(track.accuracies), marker, color=colour, zorder=3, clip_on=False, label=plain(label, 32)
-        )
+        line = _LINES[index % len(_LINES)]
+        add_band(upper, track, colour, linestyle=line)
+        upper.plot(drawn(track), percents(track.accuracies), marker, color=colour, zorder=3, clip_on=False)
+        legend += upper.plot([], [], f"{line}{marker}", color=colour, label=plain(label, 32))
         if index == baseline or not differences[index]:
             continue
         aside = (index - (len(labels) - 1) / 2) * 0.015 * width  # so that bars at one severity do not hide each other
@@ -50,7 +52,8 @@ def draw_runs(
         high = [100 * (each.difference.ci_high or 0.0) - value for value, each in zip(y, found, strict=True)]
         bars = [[max(end, 0.0) for end in ends] for ends in (low, high)]
         lower.errorbar(x, y, yerr=bars, fmt=marker, color=colour, elinewidth=1.3, capsize=0, markersize=4)
-    figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    # Below, because it would lie on the curves of models that are seldom right.
+    figure.legend(handles=legend, loc="outside lower left", ncols=2, frameon=False, fontsize=8, handlelength=3.5)
     lower.set_ylabel(f"Minus {plain(labels[baseline], 18)}\n(points)")
     lower.set_xlabel(plain(tracks[0].scale.axis))
     return figure
