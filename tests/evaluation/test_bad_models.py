@@ -141,6 +141,13 @@ def test_a_corruption_of_ones_own_that_takes_something_else_is_refused_at_once(f
         Corruption(function, [1.0], name="own", arguments=arguments)
 
 
+def test_a_corruption_of_ones_own_may_need_the_spacing():
+    def thin(images, severity, seeds, spacing):
+        return images if spacing is None else images * 0
+
+    assert Corruption(thin, [1.0]).name == "thin"
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_labels_and_suites_of_another_kind_are_refused():
     images = torch.rand(4, 1, 4, 4)

@@ -65,18 +65,20 @@ class Corruption(Condition):
             if least is not None and severity not in range(least, 6):
                 found = f"severities[{index}]: {severity:g}"
                 raise UsageError(found, f"a whole number from {least} to 5", "Use some of 1, 2, 3, 4, 5.")
-        try:
-            inspect.signature(self.function).bind(None, None, None, **(arguments or {}))
-        except TypeError as error:
-            remedy = "Correct the suite's arguments, or the function."
-            raise UsageError(f"{self.function}: {error}", "function(images, severity, seeds, **arguments)", remedy) from error
-        except ValueError:  # of a builtin, which says nothing of what it takes
-            pass
         self.name = check_name(name or str(getattr(self.function, "__name__", "")))
         self.suite = check_name(suite)
         self.title = title or self.name.replace("_", " ").capitalize()
         self.arguments = dict(arguments or {})
         self._in_mm = "spacing" in _parameters(self.function) and "spacing" not in self.arguments
+        try:
+            inspect.signature(self.function).bind(
+                None, None, None, **self.arguments, **({"spacing": None} if self._in_mm else {})
+            )
+        except TypeError as error:
+            remedy = "Correct the suite's arguments, or the function."
+            raise UsageError(f"{self.name}: {error}", "function(images, severity, seeds, **arguments)", remedy) from error
+        except ValueError:  # of a builtin, which says nothing of what it takes
+            pass
 
     def obstacle_at(self, severity: float, context: Context, size: tuple[int, ...]) -> str | None:
         """A function whose annotation says how many axes its images have is for these alone."""
