@@ -69,16 +69,15 @@ class Corruption(Condition):
         self.suite = check_name(suite)
         self.title = title or self.name.replace("_", " ").capitalize()
         self.arguments = dict(arguments or {})
-        self._in_mm = "spacing" in _parameters(self.function) and "spacing" not in self.arguments
-        try:
-            inspect.signature(self.function).bind(
-                None, None, None, **self.arguments, **({"spacing": None} if self._in_mm else {})
-            )
-        except TypeError as error:
-            remedy = "Correct the suite's arguments, or the function."
-            raise UsageError(f"{self.name}: {error}", "function(images, severity, seeds, **arguments)", remedy) from error
-        except ValueError:  # of a builtin, which says nothing of what it takes
-            pass
+        takes = _parameters(self.function)
+        self._in_mm = "spacing" in takes and "spacing" not in self.arguments
+        if takes:  # it is not known of some functions that are not written in Python
+            named = self.arguments | ({"spacing": None} if self._in_mm else {})
+            try:
+                inspect.Signature(list(takes.values())).bind(None, None, None, **named)
+            except TypeError as error:
+                remedy = "Correct the suite's arguments, or the function."
+                raise UsageError(f"{self.name}: {error}", "function(images, severity, seeds, **arguments)", remedy) from error
 
     def obstacle_at(self, severity: float, context: Context, size: tuple[int, ...]) -> str | None:
         """A function whose annotation says how many axes its images have is for these alone."""
