@@ -72,9 +72,9 @@ class Corruption(Condition):
         takes = _parameters(self.function)
         self._in_mm = "spacing" in takes and "spacing" not in self.arguments
         if takes:  # it is not known of some functions that are not written in Python
-            named = self.arguments | ({"spacing": None} if self._in_mm else {})
+            given = self.arguments | ({"spacing": None} if self._in_mm else {})
             try:
-                inspect.Signature(list(takes.values())).bind(None, None, None, **named)
+                inspect.Signature(list(takes.values())).bind(None, None, None, **given)
             except TypeError as error:
                 remedy = "Correct the suite's arguments, or the function."
                 raise UsageError(f"{self.name}: {error}", "function(images, severity, seeds, **arguments)", remedy) from error
