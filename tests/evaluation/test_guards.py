@@ -202,7 +202,7 @@ def steps(*named):
 def test_data_that_were_made_for_another_model_are_refused(loader, made, words):
     run = Loader(loader, **made)
     if words is None:
-        assert evaluate(Model(HALF.normalise, preprocess=HALF), run, SUITE).warnings == []
+        assert evaluate(Model(HALF.normalise, preprocess=HALF).eval(), run, SUITE).warnings == []
         return
     with pytest.raises(UsageError, match=words):
         evaluate(Model(HALF.normalise, preprocess=HALF), run, SUITE)
@@ -218,7 +218,7 @@ def test_images_of_another_size_or_divided_twice_or_of_other_classes(loader):
     model.classes = ["dark", "bright"]
     with pytest.raises(UsageError, match=r"data with the classes dog, which the model does not name; expected .* dark, bright"):
         evaluate(model, loader, SUITE, data_info=DataInfo(classes=["dark", "dog"]))
-    assert evaluate(model, loader, SUITE, data_info=DataInfo(classes=["n01", "n02"])).warnings == []
+    assert evaluate(model.eval(), loader, SUITE, data_info=DataInfo(classes=["n01", "n02"])).warnings == []
     model.data_name = "Pictures"
     with pytest.raises(UsageError, match="data with the classes n01, n02, which"):
         evaluate(model, loader, SUITE, data_info=DataInfo(classes=["n01", "n02"]))

@@ -287,7 +287,13 @@ def test_provenance_and_warnings_are_kept(model, loader):
     model.random_weights = True
     info = DataInfo("Digits", "test", classes=["a", "b", "c"])
     results = evaluate(
-        model, loader, Suite("one", [Gain([0.5])]), name="best.ckpt", data_info=info, command="vitkit evaluate", warnings=["mine"]
+        model.eval(),
+        loader,
+        Suite("one", [Gain([0.5])]),
+        name="best.ckpt",
+        data_info=info,
+        command="vitkit evaluate",
+        warnings=["mine"],
     )
     assert results.warnings == ["mine", "The model's weights are random: nothing was loaded into it."]
     assert (results.model.name, results.model.random_weights, results.command) == ("best.ckpt", True, "vitkit evaluate")
@@ -422,3 +428,10 @@ def test_damaged_files_are_named(unbroken, tmp_path):
     (copy / "run.json").write_text("{}")
     with pytest.raises(DataError, match=r"run\.json cannot be read"):
         summarise(copy)
+
+
+def test_a_model_that_was_left_in_training_mode_is_told_of_and_is_so_again_afterwards(model, loader):
+    told = evaluate(model.train(), loader, suite()).warnings
+    assert "The model was in training mode: it was put into evaluation mode for this run." in told
+    assert model.training
+    assert not [warning for warning in evaluate(model.eval(), loader, suite()).warnings if "training mode" in warning]

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     requirements = [named for requirement in requirements for named in requirement.named(conditions)]
     device = _device(arguments.device, torch.cuda.is_available())
     torch.manual_seed(arguments.seed)  # weights that stay random are the same in every run
-    model = load_model(arguments.model, arguments.weights, arguments.pretrained, arguments.num_classes)
+    model = load_model(arguments.model, arguments.weights, arguments.pretrained, arguments.num_classes).eval()
     data = make_data(arguments.data, overrides, getattr(model, "data_config", None))
     data.preprocess = model.preprocess
     data.batch_size = arguments.batch_size or data.batch_size

@@ -326,6 +326,8 @@ def _describe(
     warnings = []
     if subject.random_weights:
         warnings.append("The model's weights are random: nothing was loaded into it.")
+    if subject.module is not None and subject.module.training:
+        warnings.append("The model was in training mode: it was put into evaluation mode for this run.")
     if subject.preprocess is None:
         warnings.append("The model carries no preprocess: it was given images in [0, 1] as they are.")
     fingerprint = subject.fingerprint()
