@@ -181,7 +181,7 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         UsageError: The run is not finished.
-        DataError: The file was cut off, or is not one of vitkit's.
+        DataError: The file was cut off, an entry was edited, or it is not one of vitkit's.
     """
     with _opened(path) as (_, entries):
         return [_told(entry) for entry in entries]
