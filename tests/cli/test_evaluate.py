@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vitkit import backbones
+from vitkit.cli.evaluate import _there
 from vitkit.cli.main import main
 from vitkit.embedding import PatchEmbed
 from vitkit.encoder import Encoder
@@ -81,7 +82,8 @@ def test_a_checkpoint_on_the_data_it_was_trained_on(checkpoint, suite, tmp_path,
     assert all(condition["skipped"] is None for condition in found["conditions"])
     said = capsys.readouterr()
     assert "report: out/report.html" in said.out
-    assert "Random patches painted: Accuracy" in said.out
+    assert "Random patches painted: " in said.out
+    assert "passes into out\n" in said.out
     assert "random" not in said.err.replace("occlusion.random", "")
     assert len(said.err.splitlines()) == len(found["conditions"])
 
@@ -103,6 +105,25 @@ def test_random_weights_are_owned_up_to_and_are_the_same_in_every_run(suite, fol
     assert "none of timm's plain vision transformers" in skipped["random.removed"]
     assert skipped["random.painted"] is None
     assert evaluate(*arguments) == 0
+    assert "passes into out, where all of them are" in capsys.readouterr().out
+
+
+def test_going_on_is_said(tmp_path):
+    (tmp_path / "parts").mkdir()
+    assert _there(tmp_path / "parts") == _there(tmp_path) == ""
+    for name, words in (("a.parquet", ", where 1 of them is"), ("b.parquet", ", where 2 of them are")):
+        (tmp_path / "parts" / name).touch()
+        (tmp_path / "parts" / ".c.parquet.x.tmp").touch()  # what was cut off while it was written
+        assert _there(tmp_path) == words
+
+
+def test_grey_pictures_for_a_model_of_colours(suite, tmp_path, capsys):
+    arguments = ["timm:test_resnet", "--num-classes", 10, "--data", "Digits", "--limit", 5, "--suite", suite, "--out", "out"]
+    assert evaluate(*arguments) == 2
+    assert "Digits has grey pictures; expected pictures of 3 channels" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert evaluate(*arguments, "--grey", "repeat") == 0
+    assert any("the grey in each of its 3 channels" in warning for warning in results(tmp_path / "out")["warnings"])
 
 
 def test_a_backbone_with_weights(suite, folder, tmp_path, capsys):

@@ -13,7 +13,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from vitkit.errors import UsageError
 from vitkit.evaluation import Applied, Condition, DataInfo, Suite, compare, evaluate
-from vitkit.evaluation.comparison.comparable import first_difference
+from vitkit.evaluation.tree import first_difference
 from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
 

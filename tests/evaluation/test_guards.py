@@ -42,6 +42,31 @@ def loader():
     return [(levels.expand(-1, 1, 4, 4).contiguous(), (levels.flatten() > 0.5).long())]
 
 
+class Named(torch.utils.data.TensorDataset):
+    """Names its classes, as torchvision's sets do."""
+
+    classes = ("a", "b")
+
+
+def test_classes_are_those_that_the_loaders_data_set_names():
+    images, labels = torch.rand(8, 1, 4, 4), torch.arange(8) % 2
+    loader = torch.utils.data.DataLoader(torch.utils.data.Subset(Named(images, labels), range(6)), batch_size=4)
+    assert evaluate(bright, loader, SUITE, guard=False).data.classes == ["a", "b"]
+    with pytest.raises(UsageError, match="data of 2 classes for a model of 16"):
+        evaluate(lambda images: images.flatten(1), loader, SUITE)
+    loader = torch.utils.data.DataLoader(Named(images, labels + 1), batch_size=4)  # as after a target_transform
+    assert evaluate(lambda images: images.flatten(1), loader, SUITE).data.classes == []
+
+
+def test_where_nobody_names_classes_more_of_them_than_labels_are_told_of():
+    loader = [(torch.rand(8, 1, 4, 4), torch.arange(8) % 2)]
+    told = "The model has 16 classes, and the highest label is 1."
+    assert any(told in warning for warning in evaluate(lambda images: images.flatten(1), loader, SUITE).warnings)
+    named = evaluate(lambda images: images.flatten(1), loader, SUITE, data_info=DataInfo(classes=list("abcdefghijklmnop")))
+    assert not any("classes" in warning for warning in named.warnings)
+    assert not any("classes" in warning for warning in evaluate(bright, loader, SUITE, guard=False).warnings)
+
+
 def twice(images):
     return HALF.normalise(HALF.normalise(images))
 

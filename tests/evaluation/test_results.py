@@ -11,7 +11,9 @@ from vitkit.evaluation import load_results
 def test_what_was_saved_is_what_is_loaded(results, tmp_path):
     path = results.save(tmp_path)
     assert load_results(path) == results == load_results(tmp_path)
-    assert json.loads(path.read_text()) == dataclasses.asdict(results)
+    tree = json.loads(path.read_text())
+    assert tree.pop("checksum").startswith("sha256:")
+    assert tree == dataclasses.asdict(results)
     assert not list(tmp_path.glob(".*")), "a temporary file was left"
 
 
@@ -61,6 +63,16 @@ def test_a_file_that_is_no_result_is_refused(results, tmp_path, change, message)
     break_file(path, change)
     with pytest.raises(DataError, match=message):
         load_results(path)
+
+
+def test_an_edited_file_is_refused_and_one_without_a_checksum_taken(results, tmp_path):
+    path = results.save(tmp_path)
+    break_file(path, lambda tree: tree["curves"][0]["auc"].update(value=0.99))
+    with pytest.raises(DataError, match=r"is not what was written .* `vitkit report .*` makes it again from the samples"):
+        load_results(path)
+    results.save(tmp_path)
+    break_file(path, lambda tree: tree.pop("checksum"))
+    assert load_results(path) == results
 
 
 def test_a_missing_and_a_broken_file_are_told_apart(tmp_path):

@@ -41,6 +41,7 @@ def content(folder):
         if path.name in ("results.json", "run.json"):
             tree = json.loads(data)
             tree.get("info", tree)["created"] = ""
+            tree.pop("checksum", None)  # of the time, too
             data = json.dumps(tree).encode()
         found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
     return found

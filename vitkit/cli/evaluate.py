@@ -56,14 +56,18 @@ def main(argv: list[str]) -> int:
     data.preprocess = model.preprocess
     data.batch_size = arguments.batch_size or data.batch_size
     data.num_workers = data.num_workers if arguments.num_workers is None else arguments.num_workers
-    check_fit(model, data)
+    check_fit(model, data, arguments.grey)
     loader = make_loader(data, arguments.split, arguments.limit)
     whole, chosen = len(data.split(arguments.split)), len(loader.dataset)  # type: ignore[arg-type]
     warnings = [f"Only {chosen} of the {whole} samples were evaluated, spread evenly over the split."] if chosen < whole else []
+    if arguments.grey == "repeat" and data.layout.channels == 1 < model.preprocess.channels:
+        warnings.append(
+            f"The pictures are grey: the model was given the grey in each of its {model.preprocess.channels} channels."
+        )
     out = Path(arguments.out or Path("runs") / f"{_label(arguments.model)}-{suite.name}")
     if getattr(model, "random_weights", False):
         remark(f"warning: the weights of {arguments.model} are random; give --weights FILE or --pretrained")
-    say(f"{arguments.model} on {chosen} samples of {data.name} ({arguments.split}): {len(suite)} passes into {out}")
+    say(f"{arguments.model} on {chosen} samples of {data.name} ({arguments.split}): {len(suite)} passes into {out}{_there(out)}")
     with progress_on(Console(stderr=True)) as progress:
         results = evaluate(
             model,
@@ -112,6 +116,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     data.add_argument("--split", choices=("train", "val", "test"), default="test", help="which part of it; test if not given")
     data.add_argument("--limit", metavar="N", type=int, help="so many samples, spread evenly over the split, and not all")
+    data.add_argument(
+        "--grey",
+        choices=("error", "repeat"),
+        default="error",
+        help="what to do with grey pictures for a model of colours that was not trained on them: refuse, or repeat the grey",
+    )
     data.add_argument("--batch-size", metavar="N", type=int, help="samples read at once; changes no result")
     data.add_argument("--num-workers", metavar="N", type=int, help="processes that read pictures; changes no result")
     run = parser.add_argument_group("run")
@@ -153,6 +163,14 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
         else:
             raise UsageError(f"{word} at the end", "a value after it", "Write, for example, --data.root pictures.")
     return overrides, rest
+
+
+def _there(out: Path) -> str:
+    """What of a run is in its folder already, in words."""
+    if (out / "samples.parquet").exists():
+        return ", where all of them are"
+    parts = len(list((out / "parts").glob("[!.]*.parquet")))
+    return f", where {parts} of them {'is' if parts == 1 else 'are'}" if parts else ""
 
 
 def _device(choice: str, available: bool) -> str:

@@ -1,7 +1,11 @@
 """``vitkit inspect-data``: what a set of scans is like, what is wrong with which of them, and three planes of a few."""
 
+import argparse
 import csv
-from collections.abc import Sequence
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +15,12 @@ from rich.table import Table
 
 from vitkit.cli.arguments import Parser
 from vitkit.cli.say import say
-from vitkit.errors import DataError, UsageError
+from vitkit.errors import UsageError, VitkitError
 from vitkit.files import replacing
 
 if TYPE_CHECKING:
-    from vitkit.volumes import Fingerprint, Record
+    from vitkit.data.manifest import Manifest
+    from vitkit.volumes import Record
 
 _EPILOG = """\
 PATH is a CSV manifest with the columns image and, if there are masks, mask; a folder with such a manifest or with the
@@ -24,6 +29,7 @@ dataset.json of the Medical Segmentation Decathlon; a folder of NIfTI files; or 
 examples:
   vitkit inspect-data path/to/scans
   vitkit inspect-data path/to/scans/manifest.csv --out runs/scans
+  vitkit inspect-data path/to/scans --label outcome --nonfinite fill
 
 exit codes: 0 no problem, 1 problems, 2 usage
 """
@@ -32,10 +38,18 @@ exit codes: 0 no problem, 1 problems, 2 usage
 def main(argv: list[str]) -> int:
     """Look at every scan; returns the exit code."""
     description = "Read every scan and mask, say what they are like and what is wrong with which, and draw a few."
-    parser = Parser("vitkit inspect-data", "PATH [--out DIR] [--pictures N]", description, _EPILOG)
+    parser = Parser("vitkit inspect-data", "PATH [OPTIONS]", description, _EPILOG)
     parser.add_argument("path", metavar="PATH", type=Path, help="a manifest or a folder of scans")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder of scans.csv and planes.png; runs/NAME-data if not given")
     parser.add_argument("--pictures", metavar="N", type=int, default=3, help="scans in planes.png; 3 if not given")
+    same = parser.add_argument_group("as data.NAME of `vitkit fit`, for what it would otherwise refuse")
+    same.add_argument("--manifest", metavar="FILE", help="the manifest, where there are several")
+    same.add_argument("--label", metavar="COLUMN", help="its column of classes; label if not given")
+    same.add_argument("--nonfinite", choices=("error", "fill"), default="error", help="fill: NaN and infinity may be filled")
+    same.add_argument("--constant", choices=("error", "allow"), default="error", help="allow: scans of one value may be there")
+    same.add_argument("--frame", metavar="N", type=int, help="which one of the frames of 4D files, from 0")
+    same.add_argument("--assume", metavar="CODES", help="orientation of files whose header says none, such as LAS")
+    same.add_argument("--xform", choices=("agree", "sform", "qform"), default="agree", help="which one to believe")
     arguments = parser.parse_args(argv)
     if arguments.pictures < 1:
         raise UsageError(f"--pictures {arguments.pictures}", "one at least", "Leave it out for three.")
@@ -49,46 +63,88 @@ def main(argv: list[str]) -> int:
         )
     # Imported here, so that help comes at once.
     from vitkit.volumes import Problem, draw_planes, fingerprint, read, read_mask
+    from vitkit.volumes.fingerprint import listed
 
-    scans, wrong = _scans(path)
-    found = fingerprint(scans)
-    problems = [Problem(path, error) for error in wrong] + list(found.problems)
-    _show(found, len(problems))
+    geometry = {"assume": arguments.assume, "xform": arguments.xform}
+    options = geometry | {name: getattr(arguments, name) for name in ("nonfinite", "constant", "frame")}
+    manifest = _scans(path, arguments.manifest, arguments.label)
+    found = fingerprint([(entry.path, entry.mask) for entry in manifest.entries], **options)
+    problems = [Problem(path, error) for error in _faults(manifest, arguments.label)] + list(found.problems)
+    _show([*_about(manifest), *found.summary()], len(problems), bool(found.records))
     for problem in problems:
         say(f"problem: {problem.error}")
     if found.records:
         _write_csv(found.records, out / "scans.csv")
         chosen = _spread(found.records, arguments.pictures)
-        pairs = [(read(record.image), read_mask(record.mask) if record.mask else None) for record in chosen]
+        pairs = [(read(r.image, **options), read_mask(r.mask, **geometry) if r.mask else None) for r in chosen]
         draw_planes(pairs, out / "planes.png")
         say(f"every scan: {out / 'scans.csv'}")
         say(f"three planes: {out / 'planes.png'}")
+        if len(classes := {entry.label for entry in manifest.entries} - {None}) > 1 and not problems:
+            model = f"--model.preprocess.spacing '{listed(found.spacing)}' --model.preprocess.size '{listed(found.size())}'"
+            data = "".join(f" --data.{name} {shlex.quote(str(value))}" for name, value in _told(arguments, parser))
+            say(
+                f"train: vitkit fit --config configs/volume/scans.yaml --data.root {shlex.quote(str(path))}{data} {model}"
+                + (f" --model.num_classes {len(classes)}" if len(classes) > 2 else "")
+            )
     return 1 if problems else 0
 
 
-def _scans(path: Path) -> tuple[list[tuple[Path, Path | None]], list[DataError]]:
-    """Images with their masks, and what is wrong with the manifest as a whole."""
+def _scans(path: Path, manifest: str | None, label: str | None) -> "Manifest":
     from vitkit.data.find_manifest import find_manifest
-    from vitkit.data.manifest import check_files
+    from vitkit.data.manifest import Entry, Manifest
     from vitkit.volumes.nifti import is_nifti
 
     if not path.exists():
         raise UsageError(f"{path} does not exist", "a manifest or a folder of scans", "Correct the path.")
     if path.is_file() and is_nifti(path):
-        return [(path, None)], []
-    manifest = find_manifest(path, check=False)
-    wrong = []
-    try:
-        check_files(manifest)
-    except DataError as error:
-        wrong.append(error)
-    return [(entry.path, entry.mask) for entry in manifest.entries], wrong
+        return Manifest(str(path), [Entry(path.name, path, str(path))], UsageError("one scan alone", "a set", "Give a folder."))
+    return find_manifest(path, manifest, label, check=False)
 
 
-def _show(found: "Fingerprint", problems: int) -> None:
-    caption = "where scans differ: smallest … median … largest, or (how many)" if found.records else None
+def _faults(manifest: "Manifest", label: str | None) -> "Iterator[VitkitError]":
+    """What is wrong with a manifest as a whole."""
+    from vitkit.data.manifest import check_files, check_labels, classes_of, relabelled
+
+    entries = [entry for entry in manifest.entries if entry.split != "test"]  # whose labels may be withheld
+    checks: list[Callable[[], object]] = [lambda: check_files(manifest)]
+    if manifest.folders is None and (manifest.unlabelled is None or label is not None):
+        checks.append(lambda: check_labels(manifest, entries, classes_of(manifest, None)))
+    if manifest.folders is not None and any(entry.label for entry in manifest.entries):
+        checks += [partial(relabelled, manifest, split) for split in manifest.folders.splits or [""]]
+    for check in checks:
+        try:
+            check()
+        except VitkitError as error:
+            yield error
+
+
+def _about(manifest: "Manifest") -> Iterator[tuple[str, str]]:
+    """What a manifest says of its scans."""
+    entries = manifest.entries
+    for name, values in (
+        ("classes", [entry.label for entry in entries]),
+        ("splits", [entry.split for entry in entries]),
+    ):
+        if counts := Counter(value for value in values if value is not None):
+            yield name, ", ".join(f"{value} ({count})" for value, count in sorted(counts.items()))
+        elif name == "classes" and manifest.unlabelled is not None:
+            yield name, f"none: {manifest.unlabelled.found}" + ("" if len(entries) == 1 else " (--label COLUMN)")
+    if patients := {entry.patient for entry in entries} - {None}:
+        yield "patients", str(len(patients))
+
+
+def _told(arguments: argparse.Namespace, parser: Parser) -> Iterator[tuple[str, object]]:
+    """The options that `vitkit fit` has to be told as well."""
+    for name in ("manifest", "label", "nonfinite", "constant", "frame", "assume", "xform"):
+        if (value := getattr(arguments, name)) != parser.get_default(name):
+            yield name, value
+
+
+def _show(rows: Sequence[tuple[str, str]], problems: int, read: bool) -> None:
+    caption = "where scans differ: smallest … median … largest, or (how many)" if read else None
     table = Table(box=box.SIMPLE, show_header=False, caption=caption)
-    for name, value in found.summary():
+    for name, value in rows:
         table.add_row(name, value)
     table.add_row("problems", str(problems))
     Console(soft_wrap=False).print(table)

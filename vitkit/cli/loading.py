@@ -79,12 +79,18 @@ def make_loader(data: ImageData, split: str, limit: int | None) -> Loader:
     return Loader(chosen, batch_size=data.batch_size, num_workers=data.num_workers, collate_fn=collate)
 
 
-def check_fit(model: Model, data: ImageData) -> None:
+def check_fit(model: Model, data: ImageData, grey: str = "error") -> None:
     """Refuse data that the model cannot be right about.
 
+    Args:
+        model: The model.
+        data: The data.
+        grey: ``error`` refuses grey pictures for a model of colours, unless it was trained on these; ``repeat`` does not.
+
     Raises:
-        UsageError: Another number of classes, or classes of other names than the model was trained for.
+        UsageError: Another number of classes, or classes of other names than the model was trained for; or grey pictures.
     """
+    trained_on = model.data_name if isinstance(model, ClassificationTask) else None
     if data.num_classes != model.num_classes:
         raise UsageError(
             f"{data.name} has {data.num_classes} classes",
@@ -92,11 +98,18 @@ def check_fit(model: Model, data: ImageData) -> None:
             "Give the data that the model is for"
             + (f", or --num-classes {data.num_classes} and weights with such a head." if isinstance(model, Backbone) else "."),
         )
-    if isinstance(model, ClassificationTask) and model.data_name is not None and model.classes != data.classes:
+    if isinstance(model, ClassificationTask) and trained_on is not None and model.classes != data.classes:
         raise UsageError(
             f"{data.name} has the classes {', '.join(data.classes)}",
             f"those the model was trained for: {', '.join(model.classes)}",
             "Name the class folders alike, in the same order.",
+        )
+    channels = model.preprocess.channels
+    if grey == "error" and data.layout.channels == 1 < channels and data.name != trained_on:
+        raise UsageError(
+            f"{data.name} has grey pictures",
+            f"pictures of {channels} channels, as the model's preprocess says",
+            "Give colour pictures; or --grey repeat, and each channel gets the grey.",
         )
 
 

@@ -22,6 +22,7 @@ class RunFolder(L.Callback):
 
     def __init__(self, folder: Path, config: str, best: ModelCheckpoint) -> None:
         self.folder, self.config, self.best = folder, config, best
+        self.suite = "quick"
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write config.yaml and splits.json."""
@@ -31,6 +32,7 @@ class RunFolder(L.Callback):
             remark(f"{self.folder} holds an earlier run, which this one overwrites; --name gives another folder")
         write(self.folder / "config.yaml", self.config)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self.suite = "volume" if data.ndim == 3 else "quick"
         write(self.folder / "splits.json", json.dumps(data.splits(), indent=1))
 
     def report(self) -> None:
@@ -39,7 +41,7 @@ class RunFolder(L.Callback):
             return
         kept = self.folder / Path(self.best.best_model_path).name
         say(f"best {self.best.monitor}: {float(self.best.best_model_score):.4f}, kept in {kept}")
-        say(f"how does it break? vitkit evaluate {kept} --suite quick --out {self.folder / 'robustness'}")
+        say(f"how does it break? vitkit evaluate {kept} --suite {self.suite} --out {self.folder / 'robustness'}")
 
 
 def write(path: Path, text: str) -> None:

@@ -229,6 +229,9 @@ class TrainingCLI(LightningCLI):
         self.datamodule.setup(subcommand)
         self.model.meet(self.datamodule, subcommand)
         if subcommand == "fit":
+            if note := self.datamodule.layout.note:
+                counts = ", ".join(f"{len(ids)} {name}" for name, ids in self.datamodule.splits().items())
+                remark(f"{self.datamodule.layout.source} has {note}: {counts}")
             self._dump_config()
             self.model.data_config = self.config_dump["data"]
             self.model.overrides = self.overrides

@@ -11,13 +11,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from vitkit.data.order import EpochLoader, EpochOrder
-from vitkit.data.part import Images, Layout, Part
+from vitkit.data.part import SPLITS, Images, Layout, Part
 from vitkit.data.sample import Sample, collate
 from vitkit.data.workers import Loader
 from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
 
-SPLITS = ("train", "val", "test")
 _STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",), None: ()}
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from vitkit.data.base import SPLITS, ImageData
-from vitkit.data.part import Layout, Part, array_part
+from vitkit.data.base import ImageData
+from vitkit.data.part import SPLITS, Layout, Part, array_part
 from vitkit.data.splits import stratified
 
 

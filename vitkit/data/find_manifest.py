@@ -2,10 +2,10 @@
 
 from pathlib import Path, PurePosixPath
 
-from vitkit.data.base import SPLITS
 from vitkit.data.folders import ClassFolders
 from vitkit.data.manifest import SCANS, Entry, Manifest, check_files
 from vitkit.data.manifest_files import header, read_csv, read_msd
+from vitkit.data.part import SPLITS
 from vitkit.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitkit.data.base import SPLITS
+from vitkit.data.part import SPLITS
 from vitkit.errors import DataError
 
 

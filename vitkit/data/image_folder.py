@@ -1,17 +1,17 @@
 """Pictures in folders named by class."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor, nn
 
-from vitkit.data.base import SPLITS, ImageData
+from vitkit.data.base import ImageData
 from vitkit.data.folders import ClassFolders, Kind
 from vitkit.data.part import OTHERS, Layout, Part
 from vitkit.data.picture import EXTENSIONS, read_picture
-from vitkit.data.splits import stratified
+from vitkit.data.splits import parts_of, stratified
 from vitkit.errors import UsageError
 
 PICTURES = Kind("picture", sorted(EXTENSIONS))
@@ -71,18 +71,11 @@ class ImageFolder(ImageData):
             if not (self.root / name).is_file():
                 raise UsageError(f"data.files: {self.root / name} does not exist", "a picture", "Correct data.files.")
         self._folders = ClassFolders(self.root, PICTURES, self.given)
-        folders = self._folders.splits
-        parts: dict[str, Callable[[], Part]] = {split: partial(self._folder, split) for split in folders}
-        if not folders:
-            parts = {split: partial(self._share, "", self.fractions, index) for index, split in enumerate(SPLITS)}
-        elif "train" in folders and "val" not in folders:
-            train, val, _ = self.fractions
-            shares = (train / (train + val), val / (train + val)) if train + val > 0 else (train, val)
-            parts |= {split: partial(self._share, "train", shares, index) for index, split in enumerate(SPLITS[:2])}
-        if not folders or self.files is not None:
+        parts, note = parts_of(self._folders.splits, self._folder, self._share, self.fractions)
+        if not self._folders.splits or self.files is not None:
             parts["predict"] = self._everything
         remedy = f"Add pictures in {self.root / 'SPLIT'}/CLASS, {OTHERS}"
-        return Layout(str(self.root), self._folders.classes, 3, 2, parts, remedy)
+        return Layout(str(self.root), self._folders.classes, 3, 2, parts, remedy, note)
 
     def _part(self, ids: Sequence[str], labels: Sequence[str]) -> Part:
         index = {name: position for position, name in enumerate(self.classes)}

@@ -7,8 +7,8 @@ from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vitkit.data.base import SPLITS
 from vitkit.data.manifest import Entry, Manifest
+from vitkit.data.part import SPLITS
 from vitkit.errors import DataError, UsageError
 
 _COLUMNS = ("image", "mask", "split", "patient")

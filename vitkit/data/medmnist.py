@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vitkit.data.base import SPLITS, ImageData
-from vitkit.data.part import OTHERS, Layout, Part, array_part
+from vitkit.data.base import ImageData
+from vitkit.data.part import OTHERS, SPLITS, Layout, Part, array_part
 from vitkit.errors import DataError, UsageError, VitkitError
 
 

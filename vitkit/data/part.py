@@ -19,6 +19,7 @@ from vitkit.data.workers import Board
 from vitkit.errors import DataError, UsageError, VitkitError
 from vitkit.preprocess import Preprocess
 
+SPLITS = ("train", "val", "test")
 OTHERS = "or use another split: `vitkit validate` scores the split val, and `vitkit evaluate --split` any."
 
 
@@ -53,6 +54,7 @@ class Layout:
         ndim: Axes of a picture.
         parts: How to load each split that there is.
         remedy: What to do where a split is asked for that there is not; ``SPLIT`` stands for its name.
+        note: Which splits were made for the user, and how; empty if the data have their own.
     """
 
     source: str
@@ -61,6 +63,7 @@ class Layout:
     ndim: int
     parts: Mapping[str, Callable[[], Part]]
     remedy: str
+    note: str = ""
 
 
 def array_part(images: UInt8[Tensor, "count channels *size"], labels: Sequence[int], ids: Sequence[str], full: int = 255) -> Part:

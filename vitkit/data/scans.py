@@ -1,7 +1,7 @@
 """3D scans from NIfTI files, with their geometry."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,14 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vitkit.data.base import SPLITS, ImageData
+from vitkit.data.base import ImageData
 from vitkit.data.cache import VolumeCache
 from vitkit.data.find_manifest import find_manifest
 from vitkit.data.folders import shortened
-from vitkit.data.manifest import Entry, Manifest, check_labels, classes_of, relabelled
+from vitkit.data.manifest import Entry, check_labels, classes_of, relabelled
 from vitkit.data.medmnist import MedMNIST
-from vitkit.data.part import OTHERS, Images, Layout, Part
-from vitkit.data.splits import by_patient
+from vitkit.data.part import OTHERS, SPLITS, Images, Layout, Part
+from vitkit.data.splits import by_patient, parts_of
 from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
 from vitkit.recipe import recipe
@@ -131,21 +131,11 @@ class Scans(ImageData):
         remedy = f"Write SPLIT in the column split of {self.manifest.source}, {OTHERS}"
         if self.manifest.folders is not None:
             remedy = f"Add scans in {self.root / 'SPLIT'}/CLASS, {OTHERS}"
-        return Layout(self.manifest.source, classes, 1, 3, self._parts(self.manifest, classes), remedy)
-
-    def _parts(self, manifest: Manifest, classes: Sequence[str]) -> Mapping[str, Callable[[], Part]]:
-        given = [split for split in SPLITS if any(entry.split == split for entry in manifest.entries)]
-        if manifest.folders is not None:
-            given = manifest.folders.splits
-        parts: dict[str, Callable[[], Part]] = {split: partial(self._labelled, split) for split in given}
-        if not given:
-            parts = {split: partial(self._share, "", self.fractions, index) for index, split in enumerate(SPLITS)}
-        elif "train" in given and "val" not in given:
-            train, val, _ = self.fractions
-            shares = (train / (train + val), val / (train + val)) if train + val > 0 else (train, val)
-            parts |= {split: partial(self._share, "train", shares, index) for index, split in enumerate(SPLITS[:2])}
-        parts["predict"] = self._predicted
-        return parts
+        given = [split for split in SPLITS if any(entry.split == split for entry in self.manifest.entries)]
+        if self.manifest.folders is not None:
+            given = self.manifest.folders.splits
+        parts, note = parts_of(given, self._labelled, self._share, self.fractions)
+        return Layout(self.manifest.source, classes, 1, 3, {**parts, "predict": self._predicted}, remedy, note)
 
     def _entries(self, where: str) -> list[Entry]:
         """The scans of a split, or all of them."""
@@ -225,15 +215,20 @@ class Reading:
     frame: int | None = None
     cache: VolumeCache | None = None
 
-    def __call__(self, path: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
+    def __call__(
+        self, path: Path, spacing: Sequence[float] | None, limit: Sequence[int] | None = None
+    ) -> Float[Tensor, "1 right front head"]:
         """A scan in RAS with values in [0, 1], resampled if a spacing in mm is given.
 
         Raises:
-            DataError: A file that cannot be read, or that a scan cannot be taken from; or a cache that cannot be written.
+            DataError: A file that cannot be read, or that a scan cannot be taken from; a scan of more voxels than the limit along
+                an axis, which is refused before it is resampled; or a cache that cannot be written.
         """
         if self.cache is None:
-            return self._prepared(path, spacing)
-        return self.cache.load(path, self.steps(spacing), partial(self._prepared, path, spacing))
+            return self._prepared(path, spacing, limit)
+        scan = self.cache.load(path, self.steps(spacing), partial(self._prepared, path, spacing, limit))
+        _check_size(path, scan.shape[1:], limit)
+        return scan
 
     def steps(self, spacing: Sequence[float] | None) -> dict[str, Any]:
         """What is done to a file, as a plain tree."""
@@ -269,8 +264,12 @@ class Reading:
         """A scan as its file has it; the options are those of :func:`vitkit.volumes.read`."""
         return read(path, assume=self.assume, xform=self.xform, frame=self.frame, **options)
 
-    def _prepared(self, path: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
-        volume = self.intensity(self.read(path, nonfinite=self.nonfinite, constant=self.constant).oriented("RAS"))
+    def _prepared(
+        self, path: Path, spacing: Sequence[float] | None, limit: Sequence[int] | None
+    ) -> Float[Tensor, "1 right front head"]:
+        volume = self.read(path, nonfinite=self.nonfinite, constant=self.constant).oriented("RAS")
+        _check_size(path, volume.size if spacing is None else volume.size_at(spacing), limit)
+        volume = self.intensity(volume)
         if self.constant == "error" and volume.data.min() == volume.data.max():
             raise DataError(
                 f"{path}: {type(self.intensity).__name__} leaves all voxels at {float(volume.data.min()):g}",
@@ -310,8 +309,10 @@ class ScanImages(Images):
         masks: Sequence[Path] | None = None,
     ) -> None:
         spacing = None if preprocess is None else preprocess.spacing
-        super().__init__(replace(part, read=partial(_stored, reading, paths, spacing=spacing)), channels, None, augment, seed)
-        self.paths, self.masks, self.oversize = paths, masks, oversize
+        limit = preprocess.size if preprocess is not None and oversize == "error" else None
+        read = partial(_stored, reading, paths, spacing=spacing, limit=limit)
+        super().__init__(replace(part, read=read), channels, None, augment, seed)
+        self.paths, self.masks = paths, masks
         self.reading, self.spacing = reading, spacing
         self.size: Any = None if preprocess is None else preprocess.size
 
@@ -323,20 +324,29 @@ class ScanImages(Images):
         found, size = tuple(scan.shape[1:]), self.size
         if size is None or found == size:
             return scan, None, mask
-        if self.oversize == "error" and any(length > limit for length, limit in zip(found, size, strict=True)):
-            raise DataError(
-                f"{self.paths[index]} has {_by(found)} voxels at the model's spacing",
-                f"{_by(size)} at most, as model.preprocess.size says",
-                "Enlarge model.preprocess.size or model.preprocess.spacing, or keep the middle alone with data.oversize=crop.",
-            )
         start = [(old - new) // 2 if old >= new else -((new - old) // 2) for old, new in zip(found, size, strict=True)]
         placed_scan, real = placed(scan, start, size, 0.0)
         placed_mask = None if mask is None else placed(mask[None], start, size, 0.0)[0][0]
         return placed_scan, None if bool(real.all()) else real, placed_mask
 
 
-def _stored(reading: Reading, paths: Sequence[Path], index: int, spacing: Sequence[float] | None = None) -> Tensor:
-    return reading(paths[index], spacing)
+def _stored(
+    reading: Reading,
+    paths: Sequence[Path],
+    index: int,
+    spacing: Sequence[float] | None = None,
+    limit: Sequence[int] | None = None,
+) -> Tensor:
+    return reading(paths[index], spacing, limit)
+
+
+def _check_size(path: Path, found: Sequence[int], limit: Sequence[int] | None) -> None:
+    if limit is not None and any(length > most for length, most in zip(found, limit, strict=True)):
+        raise DataError(
+            f"{path} has {_by(found)} voxels at the model's spacing",
+            f"{_by(limit)} at most, as model.preprocess.size says",
+            "Enlarge model.preprocess.size or model.preprocess.spacing, or keep the middle alone with data.oversize=crop.",
+        )
 
 
 def _content(reading: Reading, paths: Sequence[Path], index: int) -> bytes:

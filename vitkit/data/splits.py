@@ -1,11 +1,13 @@
 """Stratified splits that are the same on every machine and in every version of every library."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from hashlib import sha256
 from itertools import accumulate, pairwise
 from math import floor, isclose
 
+from vitkit.data.part import SPLITS, Part
 from vitkit.errors import DataError, UsageError
 
 
@@ -92,3 +94,31 @@ def _counts(total: int, fractions: Sequence[float]) -> list[int]:
             counts[counts.index(max(counts))] -= 1
             counts[index] += 1
     return counts
+
+
+def parts_of(
+    given: Sequence[str],
+    whole: Callable[[str], Part],
+    share: Callable[[str, Sequence[float], int], Part],
+    fractions: tuple[float, float, float],
+) -> tuple[dict[str, Callable[[], Part]], str]:
+    """How to load each split, and what a user should know of those that were made.
+
+    Where the data name no splits, all three are shares of everything; without ``val``, training is divided.
+
+    Args:
+        given: The splits that the data name.
+        whole: One of these, by its name.
+        share: A share of one of these ("" for everything), with all the shares and its index.
+        fractions: Shares of train, val and test.
+    """
+    parts: dict[str, Callable[[], Part]] = {split: partial(whole, split) for split in given}
+    if not given:
+        parts = {split: partial(share, "", fractions, index) for index, split in enumerate(SPLITS)}
+        return parts, "no splits there, so data.fractions made them"
+    if "train" in given and "val" not in given:
+        train, val, _ = fractions
+        shares = (train / (train + val), val / (train + val)) if train + val > 0 else (train, val)
+        parts |= {split: partial(share, "train", shares, index) for index, split in enumerate(SPLITS[:2])}
+        return parts, "no split val there, so data.fractions took it from train"
+    return parts, ""

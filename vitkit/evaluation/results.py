@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -292,14 +293,16 @@ class Results:
         return rows
 
     def save(self, folder: Path | str) -> Path:
-        """Write ``results.json`` and ``results.csv`` into a folder, and return the path of the former."""
+        """Write ``results.json``, with a checksum, and ``results.csv`` into a folder, and return the path of the former."""
         folder = Path(folder)
         with replacing(folder / "results.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["suite", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n"])
             writer.writeheader()
             writer.writerows(self.rows())
+        tree = asdict(self)
         with replacing(folder / "results.json") as path:
-            path.write_text(json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+            text = json.dumps(tree | {"checksum": _checksum(tree)}, indent=1, allow_nan=False, ensure_ascii=False)
+            path.write_text(text + "\n", encoding="utf-8")
         return folder / "results.json"
 
 
@@ -311,7 +314,7 @@ def load_results(path: Path | str) -> Results:
 
     Raises:
         UsageError: There is no such file.
-        DataError: It is no results file, or one of another schema.
+        DataError: It is no results file, one of another schema, or one that was edited after it was written.
     """
     path = Path(path)
     path = path / "results.json" if path.is_dir() else path
@@ -327,4 +330,13 @@ def load_results(path: Path | str) -> Results:
     version = tree.get("schema_version") if isinstance(tree, dict) else None
     if version != SCHEMA_VERSION:
         raise DataError(f"{path} has schema_version {version}", f"{SCHEMA_VERSION}", remedy)
-    return read_tree(Results, tree, str(path))
+    checksum = tree.pop("checksum", None)  # older files have none
+    results: Results = read_tree(Results, tree, str(path))
+    if checksum not in (None, _checksum(tree)):
+        remedy = f"`vitkit report {path.parent}` makes it again from the samples."
+        raise DataError(f"{path} is not what was written (its checksum differs)", "results that nobody has edited", remedy)
+    return results
+
+
+def _checksum(tree: dict[str, Any]) -> str:
+    return f"sha256:{sha256(json.dumps(tree, sort_keys=True, allow_nan=False).encode()).hexdigest()}"

@@ -25,7 +25,7 @@ from vitkit.evaluation.results import CLEAN, DataInfo, Results, load_results
 from vitkit.evaluation.storage.claims import Claims
 from vitkit.evaluation.storage.folder import RunFolder, room, slug
 from vitkit.evaluation.storage.samples import PartWriter
-from vitkit.evaluation.stream import Batch, Stream, chunks, scan
+from vitkit.evaluation.stream import Batch, Stream, chunks, classes_of, scan
 from vitkit.evaluation.subject import Subject
 from vitkit.evaluation.suite import Suite
 from vitkit.evaluation.summary import summarise
@@ -73,7 +73,8 @@ def evaluate(
         name: Of the model, in the results.
         device: Where to run the model; where it is, if not given.
         progress: Called as ``progress(samples done, samples in all, condition's id)``.
-        data_info: Name, split and classes of the data, in the results.
+        data_info: Name, split and classes of the data, in the results. If it names no classes, those that the loader's data set
+            has in ``classes`` are taken, as torchvision's have them.
         command: What was typed, in the results.
         warnings: What a reader of the results should be told.
         chunk: Images that go through the model at once. If not given, at most 256, with no more values than 64 colour pictures
@@ -110,6 +111,8 @@ def evaluate(
     data_info = data_info or DataInfo()
     probe, lender, guards = Probe(), BankMaker(seed), Guards(guard)
     subject, stream = Subject(model, device), scan(loader, probe.add, lender.add)
+    if not data_info.classes:
+        data_info = replace(data_info, classes=classes_of(loader, stream))
     subject.check_fit(stream, data_info.classes)
     check_profiles(suite.profiles, stream)
     guards(check_setup(subject, stream, loader, data_info.classes))
@@ -292,8 +295,18 @@ class _Pass:
             "classes": self.subject.num_classes,
             "skipped": skipped,
         }
-        if clean and self.guards.warnings:
-            part.entry["warnings"] = self.guards.warnings
+        if clean and (warnings := [*self.guards.warnings, *self._unnamed()]):
+            part.entry["warnings"] = warnings
+
+    def _unnamed(self) -> list[str]:
+        """What cannot be checked where the data name no classes."""
+        model, data = self.subject.num_classes or 0, self.stream.classes
+        if self.classes or model <= data:
+            return []
+        return [
+            f"The model has {model:,} classes, and the highest label is {data - 1}. The data name no classes, so nobody can say "
+            "whether the model is for them."
+        ]
 
     def _check(self) -> None:
         """Hold the model against a few of the samples before it is given all of them."""

@@ -75,6 +75,23 @@ class Fingerprint:
         return f"sha256:{self._hash.hexdigest()}"
 
 
+def datasets(loader: Any) -> Iterator[Any]:
+    """The data set of a loader, and those it is made of."""
+    found, seen = getattr(loader, "dataset", None), 0
+    while found is not None and seen < 10:
+        yield found
+        found, seen = getattr(found, "dataset", None), seen + 1
+
+
+def classes_of(loader: Any, stream: Stream) -> list[str]:
+    """Names of the classes, if the data set of a loader has them in ``classes``, like torchvision's, and one for each label."""
+    for owner in datasets(loader):
+        names = getattr(owner, "classes", None)
+        if isinstance(names, (list, tuple)) and len(names) >= stream.classes and all(isinstance(name, str) for name in names):
+            return list(names)
+    return []
+
+
 def batches(loader: Iterable[Any]) -> Iterator[Batch]:
     """The batches of a loader.
 

@@ -1,7 +1,8 @@
-"""From a plain tree, as JSON holds it, back to the dataclass it came from."""
+"""Plain trees, as JSON holds them: back to the dataclass one came from, and where two differ."""
 
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
@@ -36,3 +37,36 @@ def read_tree(kind: Any, tree: Any, where: str) -> Any:
     if isinstance(kind, type) and isinstance(tree, kind) and isinstance(tree, bool) == (kind is bool):
         return tree
     raise DataError(f"{where} is {tree!r:.60}", f"{getattr(kind, '__name__', kind)}", "Evaluate again into an empty folder.")
+
+
+def first_difference(one: Any, other: Any) -> tuple[str, ...] | None:
+    """Where two plain trees first differ, as keys and indices; None if they are equal.
+
+    >>> first_difference({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]})
+    ('a', '1', 'b')
+    """
+    if one == other:
+        return None
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            if key not in one or key not in other:
+                return (str(key),)
+            if (path := first_difference(one[key], other[key])) is not None:
+                return (str(key), *path)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            if (path := first_difference(*pair)) is not None:
+                return (str(index), *path)
+    return ()
+
+
+def at(tree: Any, path: Sequence[str]) -> Any:
+    """What stands there in a plain tree; "absent" if nothing does."""
+    for key in path:
+        if isinstance(tree, dict):
+            if key not in tree:
+                return "absent"
+            tree = tree[key]
+        else:
+            tree = tree[int(key)]
+    return tree

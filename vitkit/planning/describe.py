@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from vitkit.machine import format_memory
 from vitkit.planning.calibration import Speed
-from vitkit.planning.machine import format_memory
 from vitkit.planning.plan import Plan, Stage
 
 _HELD = {

@@ -13,7 +13,7 @@ from vitkit.report.cells import Cell
 from vitkit.report.drift import drift_section
 from vitkit.report.figures import add_rings, describe, draw_comparison, draw_curve
 from vitkit.report.pictures import Picture, embed, share
-from vitkit.report.scale import SPACE, minus, scale_of
+from vitkit.report.scale import SPACE, decimal, minus, scale_of
 from vitkit.report.svg import inline_svg
 from vitkit.report.terminal import cell
 from vitkit.report.track import Track, of_volumes, tracks
@@ -132,7 +132,7 @@ def _section(results: Results, folder: Path, found: list[Track], index: int, sen
     clipped = max(track.conditions, key=lambda condition: condition.clipped)
     if clipped.clipped:
         where = track.scale.number(track.positions[track.conditions.index(clipped)])
-        cut = f"Up to {clipped.clipped * 100:.1f}{SPACE}% of the {_noun(results)}' values are cut"
+        cut = f"Up to {decimal(clipped.clipped)}{SPACE}% of the {_noun(results)}' values are cut"
         notes.append(f"{cut} to the range from 0 to 1 (at {where}).")
     return Section(
         id=f"curve-{index}",
@@ -209,7 +209,7 @@ def _curve_row(track: Track) -> list[Cell]:
         Cell(track.scale.axis),
         _interval(track.curve.auc, 100.0, 1),
         Cell(fallen, ends, crossings[0].at),
-        Cell(f"{share * 100:.1f}", value=share),
+        Cell(decimal(share), value=share),
         _interval(track.curve.flip_probability or Interval(None), 100.0, 1),
     ]
 
@@ -246,8 +246,8 @@ def _condition_rows(results: Results) -> list[list[Cell]]:
             [
                 Cell(condition.title, condition.id.partition("/")[0]),
                 Cell(minus(f"{condition.severity:g}"), units.get(condition.unit, condition.unit), condition.severity),
-                Cell(f"{area * 100:.1f}", value=area) if isinstance(area, (int, float)) else Cell("–"),
-                Cell(f"{condition.clipped * 100:.1f}", value=condition.clipped),
+                Cell(decimal(area), value=area) if isinstance(area, (int, float)) else Cell("–"),
+                Cell(decimal(condition.clipped), value=condition.clipped),
                 Cell(f"{condition.n:,}", value=condition.n),
                 *(
                     _interval(condition.metrics.get(name, Interval(None)), *_METRICS.get(name, (name, 1.0, 3))[1:])

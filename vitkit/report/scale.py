@@ -83,6 +83,17 @@ def scale_of(unit: str) -> Scale:
     return _SCALES.get(unit) or Scale(unit or "Severity", "the severity is ", f" ({unit})" if unit else "")
 
 
+def decimal(value: float, factor: float = 100.0, digits: int = 1, sign: str = "-") -> str:
+    """A share in percent, or a number times a factor, rounded to so many digits; ``sign`` "+" shows that of positive numbers.
+
+    One number is said alike everywhere: the last bits, which depend on how it was computed, decide about no digit.
+
+    >>> decimal(0.3095), decimal(0.30950000000000005), f"{30.95:.1f}", f"{30.950000000000005:.1f}"
+    ('30.9', '30.9', '30.9', '31.0')
+    """
+    return f"{round(value * factor, 9):{sign}.{digits}f}"
+
+
 def minus(text: str) -> str:
     """A formatted number with a minus sign in place of a hyphen."""
     return text.replace("-", "\N{MINUS SIGN}")

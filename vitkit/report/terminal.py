@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vitkit.evaluation.results import Interval, Results
-from vitkit.report.scale import SPACE, minus
+from vitkit.report.scale import SPACE, decimal, minus
 from vitkit.report.track import Track, tracks
 from vitkit.report.words import answers, samples, within
 
@@ -46,9 +46,9 @@ def cell(value: Interval, factor: float = 100.0, digits: int = 1, unit: str = f"
     """
     if value.value is None:
         return "–"
-    text = f"{value.value * factor:.{digits}f}{unit}"
+    text = decimal(value.value, factor, digits) + unit
     if value.ci_low is not None or value.ci_high is not None:
-        ends = ("…" if end is None else f"{end * factor:.{digits}f}" for end in (value.ci_low, value.ci_high))
+        ends = ("…" if end is None else decimal(end, factor, digits) for end in (value.ci_low, value.ci_high))
         text += f" [{f',{SPACE}'.join(ends)}]"
     return minus(text)
 

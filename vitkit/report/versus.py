@@ -17,7 +17,7 @@ from vitkit.report.figures import drawing
 from vitkit.report.overlay import describe_runs, draw_runs
 from vitkit.report.page import environment
 from vitkit.report.save import save_figure
-from vitkit.report.scale import SPACE, minus
+from vitkit.report.scale import SPACE, decimal, minus
 from vitkit.report.svg import inline_svg
 from vitkit.report.tabular import write_tables
 from vitkit.report.track import Track, titles, tracks
@@ -135,7 +135,7 @@ def _sentence(found: Difference, opening: str, capital: bool = True) -> str:
     ends = f"{points(found.difference.ci_low or 0.0)} to {points(found.difference.ci_high or 0.0)}{SPACE}points"
     comma = "" if capital else ","
     return (
-        f"{opening}{comma} accuracy is {abs(value) * 100:.1f}{SPACE}points {way} ({LEVEL} interval {ends}; "
+        f"{opening}{comma} accuracy is {decimal(abs(value))}{SPACE}points {way} ({LEVEL} interval {ends}; "
         f"{_p(found.p_holm, 'adjusted p')})."
     )
 
@@ -159,7 +159,7 @@ def _area_table(comparison: RunComparison, results: Sequence[Results]) -> tuple[
     found = {run.label: _areas(comparison, run.label) for run in comparison.others}
     rows = []
     for key, first in next(iter(found.values())).items():
-        row = [Cell(named[key], key[0]), Cell(f"{first.baseline * 100:.1f}", "", first.baseline)]
+        row = [Cell(named[key], key[0]), Cell(decimal(first.baseline), "", first.baseline)]
         for run in comparison.others:
             difference = found[run.label][key]
             row += [
@@ -191,8 +191,8 @@ def _point_table(comparison: RunComparison, results: Sequence[Results]) -> tuple
                 Cell(named[key], d.suite),
                 Cell(minus(f"{d.severity:g}"), units[key], d.severity),
                 Cell(d.run),
-                Cell(f"{d.baseline * 100:.1f}", "", d.baseline),
-                Cell(f"{d.value * 100:.1f}", "", d.value),
+                Cell(decimal(d.baseline), "", d.baseline),
+                Cell(decimal(d.value), "", d.value),
                 _signed(d.difference, d.p_holm < SIGNIFICANT),
                 Cell(f"{points(d.simultaneous.ci_low or 0.0)} to {points(d.simultaneous.ci_high or 0.0)}"),
                 Cell(_p(d.p), "", d.p),

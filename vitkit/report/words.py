@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vitkit.evaluation.results import Comparison, Interval, Results
-from vitkit.report.scale import SPACE, Scale, minus
+from vitkit.report.scale import SPACE, Scale, decimal, minus
 from vitkit.report.track import Crossing, Track, of_volumes
 
 LEVEL = f"95{SPACE}%"
@@ -58,15 +58,19 @@ def percent(value: Interval, *remarks: str) -> str:
         return "undefined"
     inside = list(remarks)
     if value.ci_low is not None and value.ci_high is not None:
-        inside.insert(0, f"{LEVEL} interval {value.ci_low * 100:.1f} to {value.ci_high * 100:.1f}{SPACE}%")
-    return f"{value.value * 100:.1f}{SPACE}%" + (f" ({'; '.join(inside)})" if inside else "")
+        inside.insert(0, f"{LEVEL} interval {decimal(value.ci_low)} to {decimal(value.ci_high)}{SPACE}%")
+    return f"{decimal(value.value)}{SPACE}%" + (f" ({'; '.join(inside)})" if inside else "")
 
 
 def clean_sentence(results: Results) -> str:
-    """How accurate the model is on the untouched images; empty where that was not measured."""
-    clean = next((c for c in results.conditions if c.suite == "clean" and "accuracy" in c.metrics), None)
+    """How accurate the model is on the untouched images, and whether that is too low to fall; empty where it was not measured."""
+    clean = next((c.metrics["accuracy"] for c in results.conditions if c.suite == "clean" and "accuracy" in c.metrics), None)
+    if clean is None:
+        return ""
     noun = "volumes" if of_volumes(results) else "images"
-    return "" if clean is None else f"On the untouched {noun} accuracy is {percent(clean.metrics['accuracy'])}."
+    missed = {c.threshold.accuracy for c in results.curves if (clean.value or 0.0) < c.threshold.accuracy}
+    after = f", below {' and '.join(f'{limit * 100:g}{SPACE}%' for limit in sorted(missed))} before anything is changed"
+    return f"On the untouched {noun} accuracy is {percent(clean)}{after if missed else ''}."
 
 
 def meaning(comparison: Comparison) -> str:
@@ -78,7 +82,7 @@ def meaning(comparison: Comparison) -> str:
         return f"The difference between {' and '.join(names)} could not be measured."
     way = "higher" if area.value >= 0 else "lower"
     sides = "when patches are removed than when they are painted" if of_paint else f"under {names[0]} than under {names[1]}"
-    opening = f"On average over the tested range, accuracy is {abs(area.value) * 100:.1f}{SPACE}points {way} {sides}"
+    opening = f"On average over the tested range, accuracy is {decimal(abs(area.value))}{SPACE}points {way} {sides}"
     if area.ci_low is None or area.ci_high is None:
         return f"{opening}."
     opening += f" ({LEVEL} interval {points(area.ci_low)} to {points(area.ci_high)}{SPACE}points)"
@@ -93,7 +97,7 @@ def meaning(comparison: Comparison) -> str:
 
 def points(difference: float) -> str:
     """A difference of accuracies in percentage points, with its sign."""
-    return minus(f"{difference * 100:+.1f}")
+    return minus(decimal(difference, sign="+"))
 
 
 def _falls(track: Track, noun: str) -> list[Sentence]:
@@ -101,8 +105,7 @@ def _falls(track: Track, noun: str) -> list[Sentence]:
     clean = track.accuracies[track.identity]
     if clean.value is not None and clean.value < track.curve.threshold.accuracy:
         lowest = min(track.accuracies, key=lambda accuracy: accuracy.value or 0.0)
-        after = f", at {percent(clean)}; its lowest is {percent(lowest, noun)}."
-        return [Sentence("Accuracy is ", f"below {threshold} before anything is changed", after)]
+        return [Sentence("Its lowest accuracy is ", percent(lowest, noun), ".")]
     # How many there were is said once.
     return [_fall(side, track.scale, threshold, *remarks) for side, remarks in zip(track.crossings(), ([noun], []), strict=False)]
 

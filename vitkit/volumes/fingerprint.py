@@ -3,17 +3,23 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from vitkit.errors import VitkitError
+from vitkit.volumes.geometry import Xform
 from vitkit.volumes.nifti import dtype_name, opened
-from vitkit.volumes.read import read, read_mask
+from vitkit.volumes.read import Nonfinite, read, read_mask
 from vitkit.volumes.volume import Volume
 
 PERCENTILES = (0.5, 50.0, 99.5)
 """Of the intensities of each scan."""
+
+STEP = 8
+"""What a proposed size is a multiple of: the voxels of a patch in ``configs/volume/scans.yaml``."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Fingerprint:
         yield "scans that can be read", str(len(self.records))
         if not self.records:
             return
-        sizes, spacings = (np.array([getattr(record, name) for record in self.records]) for name in ("size", "spacing"))
+        sizes, spacings = self._sizes, self._spacings
         yield "size, voxels R × A × S", _ranges(sizes)
         yield "spacing, mm R × A × S", _ranges(spacings)
         yield "extent, mm R × A × S", _ranges((sizes * spacings).round(1))
@@ -73,28 +79,64 @@ class Fingerprint:
             yield f"intensity, percentile {percentile:g}", _range(values)
         if any(record.mask for record in self.records):
             yield "labels in masks", _counted(str(label) for record in self.records for label in record.labels)
-        yield "a spacing to start from", f"[{', '.join(f'{step:.3g}' for step in np.median(spacings, axis=0))}]"
-        covered = np.ceil(np.percentile(sizes * spacings / np.median(spacings, axis=0), 95, axis=0))
-        yield "and the size that 95 % fit into", f"[{', '.join(f'{length:.0f}' for length in covered)}]"
+        yield "a spacing to start from", listed(self.spacing)
+        yield f"and a size for all, in steps of {STEP}", listed(self.size())
+        if (most := self.size(0.95)) != self.size():
+            yield "for 95 %, with data.oversize crop", listed(most)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """A spacing to start from, in mm along R, A and S: the median along each, to three digits."""
+        first, second, third = (float(f"{step:.3g}") for step in np.median(self._spacings, axis=0))
+        return first, second, third
+
+    def size(self, share: float = 1.0) -> tuple[int, int, int]:
+        """Voxels of :attr:`spacing` along R, A and S into which a share of the scans fits along each, rounded up to a multiple of
+        :data:`STEP`.
+        """
+        fitting = np.rint(self._sizes * self._spacings / self.spacing).clip(1)
+        first, second, third = (ceil(np.quantile(column, share) / STEP) * STEP for column in fitting.T)
+        return first, second, third
+
+    @property
+    def _sizes(self) -> np.ndarray:
+        return np.array([record.size for record in self.records])
+
+    @property
+    def _spacings(self) -> np.ndarray:
+        return np.array([record.spacing for record in self.records])
 
 
-def fingerprint(scans: Iterable[tuple[Path, Path | None]]) -> Fingerprint:
+def fingerprint(
+    scans: Iterable[tuple[Path, Path | None]],
+    *,
+    nonfinite: Nonfinite = "error",
+    constant: Literal["error", "allow"] = "error",
+    frame: int | None = None,
+    assume: str | None = None,
+    xform: Xform = "agree",
+) -> Fingerprint:
     """Read every scan, and its mask if it has one; a file that cannot be used is noted, and the next one read.
 
     Args:
         scans: Files of images, each with that of its mask or None.
+        nonfinite: As for :func:`vitkit.volumes.read`, like the others.
+        constant: Whether a scan of one single value is a problem.
+        frame: Which one of a 4D file's frames.
+        assume: Orientation of files whose header says none.
+        xform: What to believe where sform and qform disagree.
     """
     records, problems = [], []
     for image, mask in scans:
         try:
-            volume = read(image)
+            volume = read(image, nonfinite=nonfinite, constant=constant, frame=frame, assume=assume, xform=xform)
             record = _record(image, volume)
         except VitkitError as error:
             problems.append(Problem(image, error))
             continue
         if mask is not None:
             try:
-                labels = np.unique(read_mask(mask, volume).data.numpy())
+                labels = np.unique(read_mask(mask, volume, assume=assume, xform=xform).data.numpy())
                 record = replace(record, mask=mask, labels=tuple(map(int, labels)))
             except VitkitError as error:
                 problems.append(Problem(mask, error))
@@ -108,6 +150,11 @@ def _record(path: Path, volume: Volume) -> Record:
     low, middle, high = (float(value) for value in np.percentile(volume.data.numpy(), PERCENTILES))
     turned = volume.oriented()
     return Record(path, None, turned.size, turned.spacing, volume.orientation, dtype, (low, middle, high))
+
+
+def listed(lengths: Sequence[float]) -> str:
+    """Lengths as an option takes them."""
+    return f"[{', '.join(f'{length:g}' for length in lengths)}]"
 
 
 def _range(values: Sequence[float] | np.ndarray) -> str:

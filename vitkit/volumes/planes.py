@@ -18,7 +18,7 @@ _LENGTHS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> None:
-    """A PNG with a row for each scan: its axial, coronal and sagittal plane.
+    """A PNG with a row for each scan: its axial, coronal and sagittal plane, all of them at one scale.
 
     The patient's right is on the right, as seen from behind or above. Planes go through the middle of the scan, or through the
     middle of its mask, which is outlined. Grey runs between the percentiles 0.5 and 99.5.
@@ -36,6 +36,7 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
         mpl.rcParams["text.parse_math"] = False  # a dollar in a file's name is a dollar
         figure = Figure(figsize=(9, 3.3 * len(scans)), dpi=100)
         figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.3 / (3.3 * len(scans)), wspace=0.03, hspace=0.12)
+        longest = max(length * step for volume, _ in scans for length, step in zip(volume.size, volume.spacing, strict=True))
         for row, (volume, mask) in enumerate(scans):
             volume = volume.oriented()
             grey = _grey(volume)
@@ -44,7 +45,7 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
             for column, (plane, (across, up)) in enumerate(PLANES.items()):
                 axes = figure.add_subplot(len(scans), 3, 1 + 3 * row + column)
                 cut = tuple(slice(None) if axis in (across, up) else middle[axis] for axis in range(3))
-                _draw(axes, grey[cut], inside[cut] if inside is not None else None, plane, volume.spacing)
+                _draw(axes, grey[cut], inside[cut] if inside is not None else None, plane, volume.spacing, longest)
                 if column == 0:
                     name = "".join(sign for sign in Path(volume.source).name if sign.isprintable())
                     size = " × ".join(map(str, volume.size))
@@ -54,7 +55,7 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
             figure.savefig(temporary, format="png", facecolor="white", metadata={"Software": None})
 
 
-def _draw(axes: Any, values: np.ndarray, mask: np.ndarray | None, plane: str, spacing: tuple[float, ...]) -> None:
+def _draw(axes: Any, values: np.ndarray, mask: np.ndarray | None, plane: str, spacing: tuple[float, ...], side: float) -> None:
     from matplotlib.patheffects import withStroke
 
     across, up = PLANES[plane]
@@ -67,14 +68,16 @@ def _draw(axes: Any, values: np.ndarray, mask: np.ndarray | None, plane: str, sp
     style: dict[str, Any] = {"color": "#ffd24a", "fontsize": 9, "weight": "bold", "ha": "center", "va": "center"}
     rim: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground="black")]}  # to be read on white, too
     for end, at in enumerate((0.05, 0.95)):
-        axes.text(at, 0.5, LETTERS[across][end], transform=axes.transAxes, **style, **rim)
-        axes.text(0.5, at, LETTERS[up][end], transform=axes.transAxes, **style, **rim)
+        axes.text(at * width, 0.5 * height, LETTERS[across][end], **style, **rim)
+        axes.text(0.5 * width, at * height, LETTERS[up][end], **style, **rim)
     length = max((length for length in _LENGTHS if length <= width / 3), default=width / 3)
     begin, base = width * 0.96 - length, height * 0.1
     axes.plot([begin, begin + length], [base, base], color="white", linewidth=2, solid_capstyle="butt", **rim)
     axes.text(
         begin + length / 2, base + height * 0.02, f"{length:g} mm", color="white", fontsize=8, ha="center", va="bottom", **rim
     )
+    axes.set_xlim((width - side) / 2, (width + side) / 2)
+    axes.set_ylim((height - side) / 2, (height + side) / 2)
     axes.set_axis_off()
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, prod
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Shaped
 from torch import Tensor
 
-from vitkit.errors import UsageError
+from vitkit.errors import DataError, UsageError
+from vitkit.machine import format_memory, total_memory
 from vitkit.volumes.axes import moves, nearest_axes, parse_codes, write_codes
 from vitkit.volumes.resample import Interpolation, resample_axis
 
@@ -108,9 +109,17 @@ class Volume:
 
         Raises:
             UsageError: Spacings that are not three positive numbers, or linear interpolation of whole numbers, which labels are.
+            DataError: More voxels than the machine's memory holds.
         """
-        if len(spacing) != 3 or not all(isfinite(step) and step > 0 for step in spacing):
-            raise UsageError(f"a spacing of {tuple(spacing)} mm", "a positive number for each of three axes", "Correct it.")
+        sizes = self.size_at(spacing)
+        taken = 2 * self.channels * prod(sizes) * self.data.element_size()  # the new volume, and what is added to it
+        if taken > (total := total_memory()):
+            raise DataError(
+                f"{self.source}: {_by(self.size)} voxels of {_by(self.spacing)} mm would be {_by(sizes)} of {_by(spacing)} mm, "
+                f"for which resampling takes {format_memory(taken)}",
+                f"what fits into the machine's {format_memory(total)}",
+                "Resample to a larger spacing: model.preprocess.spacing of a config.",
+            )
         if interpolation not in ("linear", "nearest"):
             raise UsageError(f"interpolation {interpolation!r}", "linear or nearest", "Choose one of these.")
         if interpolation == "linear" and not self.data.is_floating_point():
@@ -124,12 +133,25 @@ class Volume:
         for axis in sorted(range(3), key=lambda axis: self.spacing[axis] / spacing[axis]):
             if _six_digits(spacing[axis]) == self.spacing[axis]:
                 continue
-            ratio, length = spacing[axis] / self._steps()[axis], self.size[axis]
-            count = max(1, round(length / ratio))
+            ratio, length, count = spacing[axis] / self._steps()[axis], self.size[axis], sizes[axis]
             data = resample_axis(data, 1 + axis, count, ratio, interpolation)
             step[axis, axis] = ratio
             step[axis, 3] = (length - 1) / 2 - (count - 1) / 2 * ratio
         return replace(self, data=data, affine=self.affine @ step)
+
+    def size_at(self, spacing: Sequence[float]) -> tuple[int, int, int]:
+        """Voxels along each axis after :meth:`resampled`.
+
+        Raises:
+            UsageError: Spacings that are not three positive numbers.
+        """
+        if len(spacing) != 3 or not all(isfinite(step) and step > 0 for step in spacing):
+            raise UsageError(f"a spacing of {tuple(spacing)} mm", "a positive number for each of three axes", "Correct it.")
+        first, second, third = (
+            length if _six_digits(wanted) == own else max(1, round(length / (wanted / step)))
+            for length, own, step, wanted in zip(self.size, self.spacing, self._steps(), spacing, strict=True)
+        )
+        return first, second, third
 
     def cropped_or_padded(
         self, size: Sequence[int], start: Sequence[int] | None = None, fill: float = 0.0
@@ -160,6 +182,10 @@ class Volume:
         step = np.eye(4)
         step[:3, 3] = start
         return replace(self, data=data, affine=self.affine @ step), real
+
+
+def _by(lengths: Sequence[float]) -> str:
+    return " × ".join(f"{length:.9g}" for length in lengths)
 
 
 def _six_digits(length: float) -> float:

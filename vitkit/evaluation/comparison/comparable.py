@@ -8,6 +8,7 @@ from typing import Any
 from vitkit.errors import UsageError
 from vitkit.evaluation.results import Results
 from vitkit.evaluation.storage.samples import read_samples
+from vitkit.evaluation.tree import at, first_difference
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def check_comparable(results: Sequence[Results], keys: Sequence[Mapping[str, Any
         if found.seed != against.seed:
             _refuse(pair, "seed", found.seed, against.seed, "one seed", "Evaluate one of them again with the other's --seed.")
         if (path := first_difference(found.suite.config, against.suite.config)) is not None:
-            one, other = _at(found.suite.config, path), _at(against.suite.config, path)
+            one, other = at(found.suite.config, path), at(against.suite.config, path)
             remedy = "Evaluate one of them again with the other's --suite."
             _refuse(pair, ".".join(["suite", *path]), one, other, "one suite", remedy)
         remedy = "Evaluate both on the same samples, with the same --data, --split and --limit."
@@ -112,38 +113,6 @@ def _operations(results: Sequence[Results]) -> list[Flag]:
                 told = tuple("none" if value is None else str(value) for value in values)
                 names.setdefault((name, told), {})[f"{group[0].suite}.{group[0].condition}"] = None
     return [Flag(f"{name} of {', '.join(conditions)}", list(values)) for (name, values), conditions in names.items()]
-
-
-def first_difference(one: Any, other: Any) -> tuple[str, ...] | None:
-    """Where two plain trees first differ, as keys and indices; None if they are equal.
-
-    >>> first_difference({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]})
-    ('a', '1', 'b')
-    """
-    if one == other:
-        return None
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in [*one, *(key for key in other if key not in one)]:
-            if key not in one or key not in other:
-                return (str(key),)
-            if (path := first_difference(one[key], other[key])) is not None:
-                return (str(key), *path)
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for index, pair in enumerate(zip(one, other, strict=True)):
-            if (path := first_difference(*pair)) is not None:
-                return (str(index), *path)
-    return ()
-
-
-def _at(tree: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        if isinstance(tree, dict):
-            if key not in tree:
-                return "absent"
-            tree = tree[key]
-        else:
-            tree = tree[int(key)]
-    return tree
 
 
 def _refuse(pair: str, field: str, one: Any, other: Any, expected: str, remedy: str) -> None:

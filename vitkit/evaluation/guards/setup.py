@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from vitkit.errors import UsageError
-from vitkit.evaluation.stream import Stream
+from vitkit.evaluation.stream import Stream, datasets
 from vitkit.evaluation.subject import Subject
 from vitkit.preprocess import Preprocess
 
@@ -49,7 +49,7 @@ def check_setup(subject: Subject, stream: Stream, loader: Iterable[Any], classes
 
 def _check_transforms(loader: Iterable[Any], preprocess: Preprocess | None) -> Iterator[UsageError]:
     resized = cropped = None
-    for owner in _datasets(loader):
+    for owner in datasets(loader):
         own = getattr(owner, "preprocess", None)
         if isinstance(own, Preprocess) and preprocess is not None and own != preprocess:
             names = [item.name for item in fields(own) if getattr(own, item.name) != getattr(preprocess, item.name)]
@@ -77,14 +77,6 @@ def _check_transforms(loader: Iterable[Any], preprocess: Preprocess | None) -> I
                 f"a loader that resizes to {resized} and crops {cropped}, a share of {share:.3f}",
                 f"{preprocess.crop}, as the model's preprocess.crop says", "Call the model's preprocess on each picture instead.",
             )  # fmt: skip
-
-
-def _datasets(loader: Any) -> Iterator[Any]:
-    """The data set of a loader, and those it is made of."""
-    found, seen = getattr(loader, "dataset", None), 0
-    while found is not None and seen < 10:
-        yield found
-        found, seen = getattr(found, "dataset", None), seen + 1
 
 
 def _steps(transform: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from vitkit.errors import DataError, UsageError
 from vitkit.evaluation.storage.samples import PartWriter, check_samples, is_intact, join, part_writer
+from vitkit.evaluation.tree import at, first_difference
 from vitkit.files import FULL, replacing
 
 _OURS = ("results.json", "results.csv", "samples.parquet", "profiles.json", "parts/*.parquet")
@@ -134,8 +135,10 @@ class RunFolder:
         found = read_run(self.path)["key"]
         for field, wanted in self._key.items():
             if found.get(field) != wanted:
-                told = f"{self.path / 'run.json'} is of another run: its {field} is {found.get(field)!r:.100}"
-                raise UsageError(told, f"{wanted!r:.100}", remedy)
+                place = first_difference(found.get(field), wanted) or ()
+                theirs, ours = at(found.get(field), place), at(wanted, place)
+                told = f"{self.path / 'run.json'} is of another run: its {'.'.join([field, *place])} is {theirs!r:.100}"
+                raise UsageError(told, f"{ours!r:.100}", remedy)
 
     def _warn(self, warnings: list[str]) -> None:
         """Remember what was found out while it ran, once."""

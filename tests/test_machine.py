@@ -1,8 +1,8 @@
 import pytest
-import torch
 
+from vitkit import machine
 from vitkit.errors import UsageError
-from vitkit.planning import calibrate, free_memory, parse_memory, total_memory
+from vitkit.machine import free_memory, parse_memory, total_memory
 
 
 @pytest.mark.parametrize(
@@ -23,20 +23,8 @@ def test_no_more_is_free_than_there_is():
 
 
 def test_a_container_may_have_less_than_the_machine(monkeypatch):
-    from vitkit.planning import machine
-
     monkeypatch.setattr(machine, "_number", {"memory.max": 2**20, "memory.current": 2**19}.get)
     assert total_memory() == 2**20
     assert free_memory() == 2**19
     monkeypatch.setattr(machine, "_number", lambda name: None)
     assert total_memory() > 2**20
-
-
-def test_a_machine_has_a_speed(monkeypatch):
-    from vitkit.planning import calibration
-
-    monkeypatch.setattr(calibration, "_SECONDS", 0.0)
-    for dtype in (torch.float32, torch.float64):
-        speed = calibrate("cpu", dtype)
-        assert speed.flops > 0
-        assert speed.bandwidth > 0
