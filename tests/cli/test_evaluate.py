@@ -126,6 +126,12 @@ def test_grey_pictures_for_a_model_of_colours(suite, tmp_path, capsys):
     assert any("the grey in each of its 3 channels" in warning for warning in results(tmp_path / "out")["warnings"])
 
 
+def test_an_empty_class_folder_is_no_class(suite, folder, tmp_path, capsys):
+    (tmp_path / "pictures" / "test" / "empty").mkdir()
+    assert evaluate("timm:test_resnet", "--num-classes", 2, *folder, "--suite", suite, "--out", "out") == 1
+    assert "class folder pictures/test/empty has no picture" in capsys.readouterr().err
+
+
 def test_a_backbone_with_weights(suite, folder, tmp_path, capsys):
     stock = backbones.load("timm:test_vit", num_classes=2).eval()
     save_file(stock.model.state_dict(), tmp_path / "w.safetensors")

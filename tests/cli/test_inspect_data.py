@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 
 import nibabel as nib
 import numpy as np
@@ -92,3 +93,56 @@ def test_phantoms_are_made_once(tmp_path, capsys):
     assert main(["make-phantoms", str(tmp_path / "phantoms")]) == 2
     assert "exists already" in capsys.readouterr().err
     assert main(["make-phantoms", str(tmp_path / "few"), "--count", "3"]) == 2
+
+
+def test_the_last_line_trains_on_what_was_found(phantoms, tmp_path, capsys):
+    rows = (phantoms / "manifest.csv").read_text()
+    (phantoms / "manifest.csv").write_text(rows.replace("label", "size"))
+    assert inspect(phantoms, tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "has no column label" in " ".join(said.split())
+    assert "train:" not in said
+    assert inspect(phantoms, tmp_path / "out", "--label", "size", "--xform", "sform") == 0
+    said = capsys.readouterr().out
+    assert "large (10), small (10)" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("train: vitkit ")]
+    smaller = ["--model.encoder.depth", "1", "--trainer.max_epochs", "1", "--trainer.default_root_dir", str(tmp_path / "runs")]
+    command = [*shlex.split(line)[2:], *smaller, "--data.num_workers", "0", "--data.cache", str(tmp_path / "cache")]
+    assert command[command.index("--data.xform") + 1] == "sform"
+    assert main(command) == 0
+    assert "--suite volume" in capsys.readouterr().out
+
+
+def test_labels_that_are_missing_are_problems(phantoms, tmp_path, capsys):
+    rows = (phantoms / "manifest.csv").read_text().splitlines()
+    train = next(index for index, row in enumerate(rows) if ",train," in row)
+    test = next(index for index, row in enumerate(rows) if ",test," in row)
+    for index in (train, test):
+        rows[index] = rows[index].replace("small", "").replace("large", "")
+    (phantoms / "manifest.csv").write_text("\n".join(rows))
+    assert inspect(phantoms, tmp_path / "out") == 1
+    (problem,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem:")]
+    assert f"line {train + 1}: no label for" in problem
+    assert inspect(phantoms, tmp_path / "out", "--label", "age") == 1
+    assert "has no column age" in capsys.readouterr().out
+
+
+def test_class_folders_with_a_fault(phantoms, tmp_path, capsys):
+    for index, path in enumerate(sorted((phantoms / "images").iterdir())):
+        home = tmp_path / "folders" / "train" / ("a", "b")[index % 2] / path.name
+        home.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(home)
+    assert inspect(tmp_path / "folders", tmp_path / "out") == 0
+    assert "a (10), b (10)" in capsys.readouterr().out
+    (tmp_path / "folders" / "train" / "c").mkdir()
+    assert inspect(tmp_path / "folders", tmp_path / "out") == 1
+    assert "class folder" in capsys.readouterr().out
+
+
+def test_files_that_fit_is_told_how_to_read(tmp_path, capsys):
+    values = np.arange(60.0).reshape(3, 4, 5)
+    values[1, 1, 1] = np.nan
+    nib.save(nib.Nifti1Image(values, None), tmp_path / "lost.nii")
+    assert inspect(tmp_path, tmp_path / "out") == 1
+    assert inspect(tmp_path, tmp_path / "out", "--assume", "LAS", "--nonfinite", "fill") == 0
+    assert (tmp_path / "out" / "planes.png").exists()

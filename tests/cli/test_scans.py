@@ -93,3 +93,13 @@ def test_a_folder_without_scans_says_what_was_looked_for(command, trained, tmp_p
     assert main([command, "--config", str(CONF), "--data.root", str(empty), *given]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"vitkit: error: no scans in {empty}; expected a CSV manifest with the columns image and label")
+
+
+def test_a_validation_split_that_was_taken_from_training_is_told_of(phantoms, tmp_path, capsys):
+    rows = (phantoms / "manifest.csv").read_text().replace(",val,", ",train,")
+    (tmp_path / "few.csv").write_text(rows)
+    given = ["--config", str(CONF), "--data.root", str(phantoms), "--data.manifest", str(tmp_path / "few.csv")]
+    assert main(["fit", *given, "--trainer.default_root_dir", str(tmp_path / "runs")]) == 0
+    said = capsys.readouterr()
+    assert "few.csv has no split val there, so data.fractions took it from train: 12 train, 4 val, 4 test" in said.err
+    assert "--suite volume" in said.out

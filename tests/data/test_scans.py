@@ -110,6 +110,32 @@ def test_a_larger_scan_is_an_error_unless_cropping_was_asked_for(listed):
     assert sample.real.sum(1).unique().tolist() == [5]
 
 
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_spacing_that_is_far_too_fine_is_refused_before_memory_is_taken(listed, tmp_path, cache):
+    root, options = listed(*LINES), {"cache": str(tmp_path / "cache")} if cache else {}
+    fine = at((6, 5, 4), spacing=(1e-5, 1e-5, 1e-5))  # 600,000 × 500,000 × 400,000 voxels
+    with pytest.raises(DataError, match=r"3\.nii has 600000 × 500000 × 400000 voxels .*; expected 6 × 5 × 4 at most"):
+        made(root, fine, **options).split("val")[0]
+    with pytest.raises(DataError, match=r"3\.nii: 6 × 5 × 4 voxels .* would be 600000 × 500000 × 400000 .* resampling takes"):
+        made(root, fine, oversize="crop", **options).split("val")[0]
+
+
+@pytest.mark.parametrize(
+    ("splits", "note"),
+    [
+        (("train", "val"), ""),
+        (("train", "test"), "no split val there, so data.fractions took it from train"),
+        (("", ""), "no splits there, so data.fractions made them"),
+    ],
+)
+def test_splits_that_were_made_for_the_user_are_told_of(listed, splits, note):
+    columns = "image,label,split" if splits[0] else "image,label"
+    ends = [f",{split}" if split else "" for split in splits]
+    lines = [f"{number}.nii,{'ab'[number % 2]}{ends[number > 6]}" for number in range(1, 9)]
+    data = Scans(str(listed(columns, *lines)), fractions=(0.5, 0.25, 0.25))
+    assert data.layout.note == note
+
+
 def test_spacing_has_to_be_said(listed):
     root = listed(*LINES, affine=np.diag([2.0, 1.0, 1.5, 1.0]))
     with pytest.raises(

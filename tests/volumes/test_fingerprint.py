@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.volumes.headers import OBLIQUE
-from vitkit.volumes import Volume, draw_planes, fingerprint, make_phantoms
+from vitkit.volumes import Volume, draw_planes, fingerprint, make_phantoms, read
 
 
 def test_what_it_says_is_what_the_files_hold(scan):
@@ -31,6 +31,28 @@ def test_what_it_says_is_what_the_files_hold(scan):
     assert summary["voxel type"] == "int16 (1), float32 (1)"
     assert summary["labels in masks"] == "0 (1), 3 (1)"
     assert summary["a spacing to start from"] == "[1, 2, 3.5]"
+    assert summary["and a size for all, in steps of 8"] == "[16, 16, 16]"
+
+
+def test_the_size_for_all_is_one_that_every_scan_fits_into(scan):
+    spacings = np.linspace(0.7, 2.3, 21)
+    files = [
+        (scan(np.arange(60.0).reshape(3, 4, 5), np.diag([s, 1.0, s / 3, 1.0]), f"{i}.nii"), None) for i, s in enumerate(spacings)
+    ]
+    files.append((scan(np.arange(4000.0).reshape(40, 10, 10), np.eye(4), "long.nii"), None))
+    found = fingerprint(files)
+    sizes = np.array([read(path).oriented().size_at(found.spacing) for path, _ in files])
+    assert found.size() == tuple(-(-most // 8) * 8 for most in sizes.max(0))
+    assert dict(found.summary())["for 95 %, with data.oversize crop"] == "[8, 8, 8]"
+    assert found.size(0.95)[0] < found.size()[0]
+
+
+def test_what_a_file_is_read_by_is_told_as_to_read(scan):
+    lost = scan(name="lost.nii", sform_code=0, qform_code=0)
+    nan = scan(np.where(np.arange(24.0).reshape(2, 3, 4) == 5, np.nan, 1.5), name="nan.nii")
+    assert len(fingerprint([(lost, lost), (nan, None)]).problems) == 2
+    assert len(fingerprint([(lost, None)], assume="LAS").records) == 1
+    assert len(fingerprint([(nan, None)], nonfinite="fill", constant="allow").records) == 1
 
 
 def test_every_files_fault_is_listed_and_the_next_one_read(scan, tmp_path):

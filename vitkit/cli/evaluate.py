@@ -56,6 +56,7 @@ def main(argv: list[str]) -> int:
     data.preprocess = model.preprocess
     data.batch_size = arguments.batch_size or data.batch_size
     data.num_workers = data.num_workers if arguments.num_workers is None else arguments.num_workers
+    data.split(arguments.split)  # first, since a folder that is no class counts as one until it is looked into
     check_fit(model, data, arguments.grey)
     loader = make_loader(data, arguments.split, arguments.limit)
     whole, chosen = len(data.split(arguments.split)), len(loader.dataset)  # type: ignore[arg-type]

@@ -152,7 +152,7 @@ def _record(path: Path, volume: Volume) -> Record:
     return Record(path, None, turned.size, turned.spacing, volume.orientation, dtype, (low, middle, high))
 
 
-def listed(lengths: Sequence[float]) -> str:
+def listed(lengths: Sequence[float | int]) -> str:
     """Lengths as an option takes them."""
     return f"[{', '.join(f'{length:g}' for length in lengths)}]"
 

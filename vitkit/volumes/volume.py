@@ -184,7 +184,7 @@ class Volume:
         return replace(self, data=data, affine=self.affine @ step), real
 
 
-def _by(lengths: Sequence[float]) -> str:
+def _by(lengths: Sequence[float | int]) -> str:
     return " × ".join(f"{length:.9g}" for length in lengths)
 
 
