@@ -94,7 +94,7 @@ def test_tokens_are_removed_where_there_are_tokens():
         vit(images, real=images[:, 0] > 0.5)
 
 
-@pytest.mark.parametrize("options", [{"layer_decay": 0.9}, {"background": 0.0}, {"amount": "also"}])
+@pytest.mark.parametrize("options", [{"layer_decay": 0.9}, {"background": 0.0}, {"amount": "also"}, {"distance": 4.0}])
 @pytest.mark.usefixtures("unchecked")
 def test_what_only_vitkits_encoder_has_is_refused(options):
     [(name, value)] = options.items()

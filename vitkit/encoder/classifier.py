@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vitkit.attention import Full
 from vitkit.embedding import Invariance, eps_drift, invariance_of
 from vitkit.encoder.amount import Amount
+from vitkit.encoder.distance import by_distance
 from vitkit.encoder.encoder import Encoder
 from vitkit.encoder.tokens import Tokens
 from vitkit.errors import UsageError
@@ -28,12 +29,15 @@ class Classifier(nn.Module, Recorded):
         background: Intensity in [0, 1] of voxels where there is nothing, as 0 in a segmentation or around a brain without its
             skull. They then count as padding: a patch of nothing else is no token, which is faster the emptier the images are.
             Every voxel counts if not given.
+        distance: For segmented shapes: the distance to their surface, in mm or without a spacing in voxels, that becomes 1. Each
+            voxel of a shape is seen as its distance to the surface, over this one (:func:`~vitkit.encoder.by_distance`); voxels
+            are seen as they are if not given.
         amount: Whether the logits depend on how much there is of what a segmentation labels (:class:`~vitkit.encoder.Amount`):
             ``no``, ``also``, or on nothing else: ``alone``. Training then needs masks.
 
     Raises:
-        UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's, or a
-            background outside of [0, 1].
+        UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's, a background outside of
+            [0, 1], or a distance that is not positive or for more than one channel.
 
     >>> import torch
     >>> from vitkit.embedding import PatchEmbed
@@ -50,8 +54,15 @@ class Classifier(nn.Module, Recorded):
         preprocess: Preprocess,
         background: float | None = None,
         amount: Literal["no", "also", "alone"] = "no",
+        distance: float | None = None,
     ) -> None:
         super().__init__()
+        if distance is not None and not distance > 0:
+            raise UsageError(f"distance={distance}", "a positive number of mm, or of voxels", "Use half of a shape's thickness.")
+        if distance is not None and preprocess.channels != 1:
+            raise UsageError(
+                f"distance={distance} for {preprocess.channels} channels", "one, a segmentation", "Leave distance out."
+            )
         if background is not None and not 0 <= background <= 1:
             raise UsageError(f"background={background}", "an intensity in [0, 1]", "Use 0 for black.")
         if amount not in ("no", "also", "alone"):
@@ -69,6 +80,7 @@ class Classifier(nn.Module, Recorded):
         self.preprocess = preprocess
         self.num_classes = num_classes
         self.background = background
+        self.distance = distance
         self.amount = None if amount == "no" else Amount(encoder.dim, num_classes)
         self.head = None
         if amount != "alone":
@@ -97,11 +109,14 @@ class Classifier(nn.Module, Recorded):
         real: Bool[Tensor, "batch *size"] | None = None,
     ) -> Tokens:
         """The encoder's tokens; those that hold nothing real may have been left out."""
+        spacing = self._spacing(spacing)
+        if self.distance is not None:
+            images = by_distance(images, self.distance, spacing)
         real = self._real(images, real)
         # A rehearsal on tensors without values, and a compiled graph, cannot look at which tokens these are.
         if type(real) is Tensor and keep is None and not torch.compiler.is_compiling():
             keep = self._occupied(real)
-        return self.encoder(self.preprocess.normalise(images), self._spacing(spacing), keep, real)
+        return self.encoder(self.preprocess.normalise(images), spacing, keep, real)
 
     def grid(self, size: Sequence[int], spacing: Sequence[float] | None = None) -> Grid:
         """The grid of tokens for images of this size, which is what ``keep`` counts in.
@@ -125,6 +140,9 @@ class Classifier(nn.Module, Recorded):
         >>> Classifier(encoder, num_classes=10, preprocess=Preprocess(size=(8, 8))).brightness_certificate().family
         'gain · x + shift'
         """
+        if self.distance is not None:
+            reason = "a shape is where the intensity is above one half, which a gain or a shift moves"
+            return Invariance(False, False, False, reason, "")
         return invariance_of(self.encoder.embed, self.preprocess.mean, self.preprocess.std, self.background)
 
     def eps_drift(

@@ -45,7 +45,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         weight_decay: AdamW's decay of matrices; norms, offsets, biases, positions and scales do not decay.
         warmup_epochs: Epochs over which the learning rate rises; need not be whole.
         layer_decay: Factor on the learning rate from one block to the one below it; 1 for one rate everywhere. Of vitkit's own
-            encoder only, as are ``background`` and ``amount``.
+            encoder only, as are ``background``, ``amount`` and ``distance``.
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
         mixup: Alpha of the Beta distribution that mixup draws from; 0 for no mixup.
         cutmix: The same for cutmix. With both, a coin is tossed for every batch. In a volume the cut runs through its depth.
@@ -56,6 +56,8 @@ class ClassificationTask(L.LightningModule, Recorded):
             else: ``alone``. If so, each token learns, by a second training loss, what share of its voxels is labelled. Training
             then needs a segmentation of every volume (``data.masks``), and nothing else does.
         mask_weight: Weight of that second loss.
+        distance: For volumes that are segmentations: the distance to the surface that becomes 1 where voxels are seen by how deep
+            inside they lie; see :class:`~vitkit.encoder.Classifier`.
         weights: File of weights to start from, as far as they fit; a head for other classes is replaced.
 
     Raises:
@@ -84,6 +86,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         class_weights: list[float] | None = None,
         background: float | None = None,
         amount: Literal["no", "also", "alone"] = "no",
+        distance: float | None = None,
         mask_weight: float = 1.0,
         weights: str | None = None,
     ) -> None:
@@ -112,13 +115,14 @@ class ClassificationTask(L.LightningModule, Recorded):
                 ("layer_decay", layer_decay, 1.0),
                 ("background", background, None),
                 ("amount", amount, "no"),
+                ("distance", distance, None),
             ):
                 if value != none:
                     found = f"model.{name}={value} for {encoder.name}"
                     raise UsageError(found, f"{none}: only vitkit's own encoder has it", f"Leave model.{name} out.")
             self.model = encoder.make(num_classes, preprocess)
         else:
-            self.model = Classifier(encoder, num_classes, preprocess, background, amount)
+            self.model = Classifier(encoder, num_classes, preprocess, background, amount, distance)
         self.lr, self.weight_decay, self.warmup_epochs, self.layer_decay = lr, weight_decay, warmup_epochs, layer_decay
         mixes = [mix(alpha=alpha, num_classes=num_classes) for mix, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None
