@@ -195,7 +195,7 @@ def test_geometry_is_not_guessed_but_can_be_said(listed):
 
 def test_any_other_error_of_a_reader_names_the_file(listed, monkeypatch):
     data = made(listed(*LINES), at((6, 5, 4)))
-    monkeypatch.setattr("vitkit.data.scans.read", lambda *arguments, **options: 1 / 0)
+    monkeypatch.setattr("vitkit.data.reading.read", lambda *arguments, **options: 1 / 0)
     with pytest.raises(DataError, match=r"3\.nii cannot be read: ZeroDivisionError"):
         data.split("val")[0]
 
@@ -211,7 +211,7 @@ def test_the_cache_changes_nothing_but_the_time(listed, tmp_path, workers, monke
         assert torch.equal(batch.image, torch.stack([sample.image for sample in plain]))
         assert torch.equal(batch.real, torch.stack([sample.real for sample in plain]))
         if once:
-            monkeypatch.setattr("vitkit.data.scans.read", lambda *arguments, **options: 1 / 0)
+            monkeypatch.setattr("vitkit.data.reading.read", lambda *arguments, **options: 1 / 0)
     # Another way to prepare them is another entry.
     with pytest.raises(DataError, match="ZeroDivisionError"):
         list(made(root, **options, **cached, intensity=Percentile(5.0, 95.0)).val_dataloader())

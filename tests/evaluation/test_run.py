@@ -167,7 +167,7 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(model, loader, unbr
         ("seed", (model, loader, suite()), {"seed": 1}),
         ("chunk", (model, loader, suite()), {"chunk": 10}),
     ]:
-        with pytest.raises(UsageError, match=f"run.json is of another run: its {field} is .* Choose another --out"):
+        with pytest.raises(UsageError, match=f"run.json is of another run: its {field}[^ ]* is .* Choose another --out"):
             evaluate(*arguments, unbroken, **options)
     assert content(unbroken) == before
 

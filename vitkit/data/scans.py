@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +17,11 @@ from vitkit.data.folders import shortened
 from vitkit.data.manifest import Entry, check_labels, classes_of, relabelled
 from vitkit.data.medmnist import MedMNIST
 from vitkit.data.part import OTHERS, SPLITS, Images, Layout, Part
+from vitkit.data.reading import Reading
 from vitkit.data.splits import by_patient, parts_of
 from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
-from vitkit.recipe import recipe
-from vitkit.volumes import Intensity, Percentile, Volume, read, read_mask
+from vitkit.volumes import Intensity, Percentile
 from vitkit.volumes.volume import placed
 
 
@@ -203,84 +203,6 @@ class Scans(ImageData):
             )
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How a file becomes a tensor; the arguments are those of :class:`Scans`."""
-
-    intensity: Intensity
-    nonfinite: Literal["error", "fill"] = "error"
-    assume: str | None = None
-    xform: Literal["agree", "sform", "qform"] = "agree"
-    constant: Literal["error", "allow"] = "error"
-    frame: int | None = None
-    cache: VolumeCache | None = None
-
-    def __call__(
-        self, path: Path, spacing: Sequence[float] | None, limit: Sequence[int] | None = None
-    ) -> Float[Tensor, "1 right front head"]:
-        """A scan in RAS with values in [0, 1], resampled if a spacing in mm is given.
-
-        Raises:
-            DataError: A file that cannot be read, or that a scan cannot be taken from; a scan of more voxels than the limit along
-                an axis, which is refused before it is resampled; or a cache that cannot be written.
-        """
-        if self.cache is None:
-            return self._prepared(path, spacing, limit)
-        scan = self.cache.load(path, self.steps(spacing), partial(self._prepared, path, spacing, limit))
-        _check_size(path, scan.shape[1:], limit)
-        return scan
-
-    def steps(self, spacing: Sequence[float] | None) -> dict[str, Any]:
-        """What is done to a file, as a plain tree."""
-        return {
-            "intensity": recipe(self.intensity),
-            "nonfinite": self.nonfinite,
-            "assume": self.assume,
-            "xform": self.xform,
-            "constant": self.constant,
-            "frame": self.frame,
-            "spacing": None if spacing is None else list(spacing),
-        }
-
-    def mask(self, path: Path, image: Path, spacing: Sequence[float] | None) -> Bool[Tensor, "right front head"]:
-        """Where the mask of an image has any label, in RAS, resampled to the nearest voxel if a spacing in mm is given.
-
-        Raises:
-            DataError: As for the image; and a mask that does not lie on its image's grid.
-        """
-        if self.cache is None:
-            return self._mask(path, image, spacing)[0].bool()
-        steps = {"mask": True, "assume": self.assume, "xform": self.xform, "spacing": None if spacing is None else list(spacing)}
-        return self.cache.load(path, steps, partial(self._mask, path, image, spacing))[0].bool()
-
-    def _mask(self, path: Path, image: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
-        scan = self.read(image, nonfinite="fill", constant="allow")
-        mask = read_mask(path, scan, assume=self.assume, xform=self.xform).oriented("RAS")
-        if spacing is not None:
-            mask = mask.resampled(spacing, "nearest")
-        return (mask.data != 0).float()
-
-    def read(self, path: Path, **options: Any) -> Volume:
-        """A scan as its file has it; the options are those of :func:`vitkit.volumes.read`."""
-        return read(path, assume=self.assume, xform=self.xform, frame=self.frame, **options)
-
-    def _prepared(
-        self, path: Path, spacing: Sequence[float] | None, limit: Sequence[int] | None
-    ) -> Float[Tensor, "1 right front head"]:
-        volume = self.read(path, nonfinite=self.nonfinite, constant=self.constant).oriented("RAS")
-        _check_size(path, volume.size if spacing is None else volume.size_at(spacing), limit)
-        volume = self.intensity(volume)
-        if self.constant == "error" and volume.data.min() == volume.data.max():
-            raise DataError(
-                f"{path}: {type(self.intensity).__name__} leaves all voxels at {float(volume.data.min()):g}",
-                "a scan in which something is to be seen",
-                "Correct data.intensity, such as a window in HU for what is no CT; data.constant=allow takes it all the same.",
-            )
-        if spacing is not None:
-            volume = volume.resampled(spacing)
-        return volume.data.clamp(0, 1)
-
-
 class ScanImages(Images):
     """A split of scans as a model sees them: at its spacing and size, with what is padded marked.
 
@@ -340,18 +262,5 @@ def _stored(
     return reading(paths[index], spacing, limit)
 
 
-def _check_size(path: Path, found: Sequence[int], limit: Sequence[int] | None) -> None:
-    if limit is not None and any(length > most for length, most in zip(found, limit, strict=True)):
-        raise DataError(
-            f"{path} has {_by(found)} voxels at the model's spacing",
-            f"{_by(limit)} at most, as model.preprocess.size says",
-            "Enlarge model.preprocess.size or model.preprocess.spacing, or keep the middle alone with data.oversize=crop.",
-        )
-
-
 def _content(reading: Reading, paths: Sequence[Path], index: int) -> bytes:
     return json.dumps(reading.steps(None), sort_keys=True).encode() + paths[index].read_bytes()
-
-
-def _by(size: Sequence[int]) -> str:
-    return " × ".join(map(str, size))

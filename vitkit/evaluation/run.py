@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -14,23 +14,22 @@ import torch
 from torch import Tensor, distributed
 
 from vitkit import __version__
-from vitkit.errors import DataError, UsageError
+from vitkit.errors import UsageError
 from vitkit.evaluation import provenance
 from vitkit.evaluation.bank import BankMaker
-from vitkit.evaluation.condition import Applied, Condition, Context
-from vitkit.evaluation.guards import ClassOrder, Guards, Probe, check_normalisation, check_setup, check_state
+from vitkit.evaluation.condition import Condition, Context
+from vitkit.evaluation.guards import Guards, Probe, check_setup
+from vitkit.evaluation.passes import Pass
 from vitkit.evaluation.pictures import SHOWN, save_strip
 from vitkit.evaluation.profiles.store import check_profiles, write_profiles
-from vitkit.evaluation.results import CLEAN, DataInfo, Results, load_results
+from vitkit.evaluation.results import DataInfo, Results, load_results
 from vitkit.evaluation.storage.claims import Claims
 from vitkit.evaluation.storage.folder import RunFolder, room, slug
-from vitkit.evaluation.storage.samples import PartWriter
-from vitkit.evaluation.stream import Batch, Stream, chunks, classes_of, scan
+from vitkit.evaluation.stream import Batch, Stream, classes_of, scan
 from vitkit.evaluation.subject import Subject
 from vitkit.evaluation.suite import Suite
 from vitkit.evaluation.summary import summarise
 from vitkit.evaluation.summary.worst import with_pictures
-from vitkit.metrics import record
 from vitkit.recipe import recipe
 
 _PATIENCE = 0.2  # seconds between two looks at what other processes have done
@@ -131,7 +130,7 @@ def evaluate(
         stack.enter_context(subject.evaluating())
         context = replace(subject.context(stream.size[1:], seed, stream.size[0]), bank=cache(lender.bank))
         if not run.finished:
-            over = _Pass(subject, loader, stream, chunk, data_info.classes, context, Guards(guard), probe)
+            over = Pass(subject, loader, stream, chunk, data_info.classes, context, Guards(guard), probe)
             _Work(run, suite, over, out is not None, Claims(folder) if shared else None, progress).finish()
         pictures = partial(with_pictures, loader=loader, seen=partial(_seen, suite, context, subject.device))
         return _conclude(run, Claims(folder) if shared else None, None if out is None else pictures)
@@ -143,7 +142,7 @@ class _Work:
 
     run: RunFolder
     suite: Suite
-    over: "_Pass"
+    over: Pass
     pictures: bool
     claims: Claims | None
     progress: Progress | None
@@ -236,94 +235,6 @@ def _world_size() -> int:
         return distributed.get_world_size()
     told = os.environ.get("WORLD_SIZE", "1")
     return int(told) if told.isdecimal() else 1
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """All samples once through the model, under one condition."""
-
-    subject: Subject
-    loader: Iterable[Any]
-    stream: Stream
-    chunk: int
-    classes: list[str]
-    context: Context
-    guards: Guards
-    probe: Probe
-
-    def each(self, condition: Condition, severity: float, part: PartWriter) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Write every sample's outcome; yield how many are done, with the last images and what of them was removed as tokens."""
-        skipped = condition.obstacle_at(severity, self.context, self.stream.size[1:])
-        name = (condition.suite, condition.name, severity)
-        done, clipped, hidden = 0, 0.0, 0.0
-        area = None
-        clean = condition.id(severity) == CLEAN
-        order = ClassOrder()
-        if clean:
-            self._check()
-        for (images, labels, ids, real, groups), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
-            real = None if real is None else real.to(self.subject.device)
-            context = replace(self.context, ids=ids, real=real)
-            applied = _checked(condition.apply(images.to(self.subject.device), severity, context), condition.id(severity))
-            logits = self.subject(applied.images, applied.keep, real)[:valid]
-            self.subject.check_fit(self.stream, self.classes)  # its number of classes may be known only now
-            whose = None if groups is None else groups[:valid]
-            part.write(name, ids[:valid], labels[:valid], record(logits, labels[:valid]), logits, whose)
-            if clean:
-                order.add(labels[:valid], logits)
-            done += valid
-            if applied.clipped is not None:
-                clipped += float(applied.clipped[:valid].double().sum())
-            if applied.area is not None:
-                hidden += float(applied.area[:valid].flatten(1).double().mean(1).sum())
-                area = hidden / done
-            yield done, applied.images[:valid], None if applied.keep is None or applied.area is None else applied.area[:valid]
-        if clean and not self.subject.random_weights:
-            self.guards(order.findings())
-        params = condition.params(self.context, self.stream.size[1:])
-        part.entry |= {
-            "id": condition.id(severity),
-            "suite": condition.suite,
-            "condition": condition.name,
-            "title": condition.title,
-            "severity": severity,
-            "unit": condition.unit,
-            "identity": condition.identity,
-            "params": params if area is None else params | {"area": area},
-            "clipped": clipped / max(done, 1),
-            "n": done,
-            "classes": self.subject.num_classes,
-            "skipped": skipped,
-        }
-        if clean and (warnings := [*self.guards.warnings, *self._unnamed()]):
-            part.entry["warnings"] = warnings
-
-    def _unnamed(self) -> list[str]:
-        """What cannot be checked where the data name no classes."""
-        model, data = self.subject.num_classes or 0, self.stream.classes
-        if self.classes or model <= data:
-            return []
-        return [
-            f"The model has {model:,} classes, and the highest label is {data - 1}. The data name no classes, so nobody can say "
-            "whether the model is for them."
-        ]
-
-    def _check(self) -> None:
-        """Hold the model against a few of the samples before it is given all of them."""
-        self.guards(check_state(self.subject, self.probe, self.chunk))
-        self.subject.check_fit(self.stream, self.classes)
-        if not self.subject.random_weights:  # such a model is right by chance
-            self.guards(check_normalisation(self.subject, self.probe, self.chunk))
-
-
-def _checked(applied: Any, identifier: str) -> Applied:
-    """What a condition, perhaps one of a user's own, has made of images."""
-    if not isinstance(applied, Applied):
-        found = f"{identifier}: apply returned {type(applied).__name__}"
-        raise UsageError(found, "vitkit.evaluation.Applied", "Return Applied(images).")
-    if not applied.images.isfinite().all():
-        raise DataError(f"{identifier}: images that are not finite", "finite values in [0, 1]", "Mend that condition.")
-    return applied
 
 
 def _default_chunk(stream: Stream) -> int:

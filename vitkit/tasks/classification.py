@@ -21,6 +21,7 @@ from vitkit.errors import UsageError
 from vitkit.grid import Grid
 from vitkit.preprocess import Preprocess
 from vitkit.recipe import Recipe, Recorded, recipe
+from vitkit.tasks.check_data import check_data
 from vitkit.tasks.checkpoint import SCHEMA, require_fit
 from vitkit.tasks.optimiser import parameter_groups, warmup_cosine
 from vitkit.tasks.scores import Scores
@@ -202,37 +203,9 @@ class ClassificationTask(L.LightningModule, Recorded):
         Raises:
             UsageError: Another number of channels, axes or classes, or classes of other names.
         """
-        name, own = type(data).__name__, isinstance(self.model, Classifier)
-        for what, found, wanted, keys in (
-            (
-                "channels",
-                data.channels,
-                self.preprocess.channels,
-                f"preprocess.mean{', preprocess.std and encoder.embed.in_chans' if own else ' and preprocess.std'}",
-            ),
-            ("axes", data.ndim, len(self.preprocess.size), f"{'encoder.embed.ndim and ' if own else ''}preprocess.size"),
-        ):
-            if found != wanted:
-                remedy = f"Change model.{keys}." if own or what == "channels" else "Train vitkit's own encoder on them."
-                raise UsageError(f"{name} has images of {found} {what}", f"{wanted}, as the model has", remedy)
-        if stage == "predict":
-            return
-        classes = [str(label) for label in data.classes]
-        if data.num_classes != self.num_classes:
-            listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
-            found = f"{name} has {data.num_classes} classes: {listed}"
-            other = (
-                f"set model.num_classes to {data.num_classes}" if stage == "fit" else "give the data the model was trained for"
-            )
-            raise UsageError(found, f"{self.num_classes}, as the model has", f"Correct labels that are no class, or {other}.")
-        if stage != "fit" and self.data_name is not None and classes != self.classes:
-            raise UsageError(
-                f"{name} has the classes {', '.join(classes)}",
-                f"those the model was trained for: {', '.join(self.classes)}",
-                "Name the classes alike, in the same order.",
-            )
+        check_data(self.model, self.classes if self.data_name is not None else None, data, stage)
         if stage == "fit":
-            self.classes, self.data_name = classes, data.name
+            self.classes, self.data_name = [str(label) for label in data.classes], data.name
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The training loss of a batch, after mixing."""

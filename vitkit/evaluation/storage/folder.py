@@ -137,8 +137,8 @@ class RunFolder:
             if found.get(field) != wanted:
                 place = first_difference(found.get(field), wanted) or ()
                 theirs, ours = at(found.get(field), place), at(wanted, place)
-                told = f"{self.path / 'run.json'} is of another run: its {'.'.join([field, *place])} is {theirs!r:.100}"
-                raise UsageError(told, f"{ours!r:.100}", remedy)
+                told = f"{self.path / 'run.json'} is of another run: its {'.'.join([field, *place])} is {_brief(theirs)}"
+                raise UsageError(told, _brief(ours), remedy)
 
     def _warn(self, warnings: list[str]) -> None:
         """Remember what was found out while it ran, once."""
@@ -172,6 +172,14 @@ def _part_key(key: Mapping[str, Any], identifier: str, what: Any) -> str:
     """What a part depends on: all that its run does, but of the suite only the condition."""
     told = {field: value for field, value in key.items() if field != "suite"} | {"id": identifier, "condition": what}
     return f"sha256:{sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()}"
+
+
+def _brief(value: Any) -> str:
+    """A value in at most some hundred signs, and of a long list how long it is."""
+    text = repr(value)
+    if len(text) <= 100:
+        return text
+    return f"{len(value)} entries, {text:.60}…" if isinstance(value, list) else f"{text:.100}…"
 
 
 def slug(identifier: str) -> str:
