@@ -1,4 +1,7 @@
-"""Shapes seen by how deep inside of them a voxel lies, against scipy's exact transform."""
+"""Shapes seen by how deep inside of them a voxel lies, against the definition, and along one axis against scipy."""
+
+from itertools import product
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from vitkit.embedding import PatchEmbed
 from vitkit.encoder import Classifier, Encoder, by_distance, distance_inside
 from vitkit.errors import UsageError
+from vitkit.evaluation import RandomOcclusion, SalientOcclusion, Suite, evaluate
 from vitkit.planning import plan
 from vitkit.preprocess import Preprocess
 from vitkit.tasks import ClassificationTask
@@ -19,9 +23,14 @@ SHAPES = arrays.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=9)
 
 
 def exact(inside, limit, spacing=None):
-    """What lies beyond the border is outside."""
-    padded = np.pad(inside, 1)
-    return distance_transform_edt(padded, sampling=spacing)[(slice(1, -1),) * inside.ndim].clip(max=limit)
+    """As it is defined: the nearest box outside, of those beyond the border, too."""
+    steps = np.array(spacing or [1.0] * inside.ndim)
+    outside = np.argwhere(~np.pad(inside, 1)) - 1
+    found = np.zeros(inside.shape)
+    for place in np.argwhere(inside):
+        ways = (np.abs(outside - place) - 0.5).clip(min=0) * steps
+        found[tuple(place)] = np.sqrt(np.square(ways).sum(1).min())
+    return found.clip(max=limit)
 
 
 def close(found, expected):
@@ -33,7 +42,7 @@ def close(found, expected):
     inside=arrays.arrays(bool, SHAPES, elements=st.sampled_from([True, True, True, False])),
     limit=st.sampled_from([0.5, 1.0, 2.5, 4.0, 30.0]),
 )
-def test_distances_are_scipys_up_to_the_limit(inside, limit):
+def test_distances_are_those_to_the_nearest_box_outside(inside, limit):
     close(distance_inside(torch.from_numpy(inside)[None], limit)[0], exact(inside, limit))
 
 
@@ -57,19 +66,37 @@ def test_a_shape_in_its_box_is_the_shape_in_its_image():
     assert not together[2].any()
 
 
+@given(inside=arrays.arrays(bool, st.integers(1, 30), elements=st.sampled_from([True, True, True, False])))
+def test_along_one_axis_it_is_scipys_distance_less_half_a_step(inside):
+    scipys = distance_transform_edt(np.pad(inside, 1), sampling=[0.5])[1:-1]
+    close(distance_inside(torch.from_numpy(inside)[None], 9.0, [0.5])[0], (scipys - 0.25).clip(min=0))
+
+
+def test_a_slab_is_half_as_deep_as_it_is_thick_whatever_its_voxels():
+    for axis, step in product(range(3), (1.0, 3.0)):
+        slab = torch.zeros(1, 1, 15, 15, 15)
+        slab.narrow(2 + axis, 4, 7).fill_(1.0)
+        spacing = [1e3] * 3
+        spacing[axis] = step
+        depths = 100 * by_distance(slab, 100.0, spacing).movedim(2 + axis, 2)[0, 0, 4:11, 7, 7]
+        assert depths.tolist() == pytest.approx([step * (0.5 + min(place, 6 - place)) for place in range(7)])
+
+
 def test_the_middle_of_a_ball_is_as_deep_as_its_radius():
     seen = by_distance(ball(), scale=12.0)
     assert seen.shape == ball().shape
     assert abs(12 * float(seen.max()) - 6.0) < 3**0.5  # a voxel's diagonal
     assert torch.equal(seen > 0, ball() > 0.5)
     assert float(by_distance(ball(), scale=2.0).max()) == 1.0
-    mm = (3.0, 1.5, 2.0)
-    assert abs(40 * float(by_distance(ball(20.0, spacing=mm), 40.0, mm).max()) - ball_depth(mm)) < 1e-4
 
 
-def ball_depth(spacing):
-    """Of a ball of 20 mm in an image that cuts it off."""
-    return exact(ball(20.0, spacing=spacing)[0, 0].numpy() > 0.5, 100.0, spacing).max() - min(spacing) / 2
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("scale", "spacing"), [(0.0, None), (-1.0, None), (nan, None), (1.0, [1.0, 2.0]), (1.0, [1.0, 0.0, 1.0])]
+)
+def test_what_measures_nothing_is_refused(scale, spacing):
+    with pytest.raises(UsageError, match="positive numbers, one spacing for each axis"):
+        by_distance(ball(), scale, spacing)
 
 
 def model(distance=3.0, channels=1, spacing=None, background=0.0):
@@ -98,15 +125,49 @@ def test_a_graph_and_a_plan_of_it_can_be_made():
     exported = torch.export.export(model(background=None), (shapes,))
     torch.testing.assert_close(exported.module()(shapes), model(background=None)(shapes))
     encoder = Encoder(PatchEmbed(ndim=3, patch_size=2, in_chans=1, dim=32), depth=1, num_heads=2)
-    task = ClassificationTask(encoder, num_classes=2, preprocess=Preprocess(size=(18, 16, 14)), distance=3.0)
-    assert (
-        plan(task, 2).peak
-        > plan(ClassificationTask(encoder, num_classes=2, preprocess=Preprocess(size=(18, 16, 14))), 2).peak / 2
-    )
+    preprocess = Preprocess(size=(18, 16, 14))
+    near, plain = (ClassificationTask(encoder, num_classes=2, preprocess=preprocess, distance=each) for each in (3.0, None))
+    assert plan(near, 2).peak >= plan(plain, 2).peak
+
+
+@pytest.mark.usefixtures("unchecked")  # a graph of checked shapes cannot be made
+def test_it_compiles_to_one_graph():
+    shapes = torch.cat([ball(4.0), ball(6.0)])
+    compiled = torch.compile(lambda images: by_distance(images, 3.0), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(shapes), by_distance(shapes, 3.0))
+
+
+def test_what_is_no_real_voxel_is_outside_of_every_shape():
+    shapes, real = torch.cat([ball(4.0), ball(6.0)]), torch.ones(2, 18, 16, 14, dtype=torch.bool)
+    real[:, :9] = False
+    other = torch.where(real[:, None], shapes, 1.0)
+    assert torch.equal(model()(shapes, real=real), model()(other, real=real))
+    assert torch.equal(model()(shapes, real=real), model()(shapes * real[:, None], real=real))
+
+
+def test_a_long_reach_costs_no_more_than_the_image_is_long():
+    assert torch.equal(distance_inside(ball()[:, 0] > 0.5, 1e9), distance_inside(ball()[:, 0] > 0.5, 30.0))
+
+
+def test_removing_tokens_would_not_hide_them():
+    suite = Suite("one", [RandomOcclusion("removed", [0.5]), SalientOcclusion("painted", [0.5], by="gradient")])
+    shapes = torch.cat([ball(3.0), ball(6.0)])
+    results = evaluate(model(), [(shapes, torch.tensor([0, 1]))], suite, guard=False)
+    skipped = {condition.id: condition.skipped for condition in results.conditions if condition.skipped}
+    assert "what is removed would still show" in skipped["occlusion.random.removed/0.5"]
+    assert any("no gradient with respect to the image" in reason for reason in skipped.values())
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("options", [{"distance": 0.0}, {"distance": -1.0}, {"distance": float("nan")}, {"channels": 2}])
+@pytest.mark.parametrize(
+    "options", [*({"distance": wrong} for wrong in (0.0, -1.0, inf, nan)), {"channels": 2}, {"background": 1.0}]
+)
 def test_mistakes_are_refused(options):
     with pytest.raises(UsageError, match="distance="):
         model(**options)
+
+
+def test_shapes_are_not_mixed():
+    encoder = Encoder(PatchEmbed(ndim=3, patch_size=2, in_chans=1, dim=32), depth=1, num_heads=2)
+    with pytest.raises(UsageError, match=r"model\.distance=3.0 with mixup"):
+        ClassificationTask(encoder, num_classes=2, preprocess=Preprocess(size=(18, 16, 14)), distance=3.0, mixup=0.2)

@@ -20,7 +20,7 @@ from vitkit.files import replacing
 
 if TYPE_CHECKING:
     from vitkit.data.manifest import Manifest
-    from vitkit.volumes import Record
+    from vitkit.volumes import Fingerprint, Record
 
 _EPILOG = """\
 PATH is a CSV manifest with the columns image and, if there are masks, mask; a folder with such a manifest or with the
@@ -63,7 +63,6 @@ def main(argv: list[str]) -> int:
         )
     # Imported here, so that help comes at once.
     from vitkit.volumes import Problem, draw_planes, fingerprint, read, read_mask
-    from vitkit.volumes.fingerprint import listed
 
     geometry = {"assume": arguments.assume, "xform": arguments.xform}
     options = geometry | {name: getattr(arguments, name) for name in ("nonfinite", "constant", "frame")}
@@ -81,12 +80,7 @@ def main(argv: list[str]) -> int:
         say(f"every scan: {out / 'scans.csv'}")
         say(f"three planes: {out / 'planes.png'}")
         if len(classes := {entry.label for entry in manifest.entries} - {None}) > 1 and not problems:
-            model = f"--model.preprocess.spacing '{listed(found.spacing)}' --model.preprocess.size '{listed(found.size())}'"
-            data = "".join(f" --data.{name} {shlex.quote(str(value))}" for name, value in _told(arguments, parser))
-            say(
-                f"train: vitkit fit --config configs/volume/scans.yaml --data.root {shlex.quote(str(path))}{data} {model}"
-                + (f" --model.num_classes {len(classes)}" if len(classes) > 2 else "")
-            )
+            say(f"train: {shlex.join(_command(found, len(classes), {'root': path, **_told(arguments, parser)}))}")
     return 1 if problems else 0
 
 
@@ -121,24 +115,41 @@ def _faults(manifest: "Manifest", label: str | None) -> "Iterator[VitkitError]":
 
 def _about(manifest: "Manifest") -> Iterator[tuple[str, str]]:
     """What a manifest says of its scans."""
+    from vitkit.data.manifest import classes_of
+    from vitkit.data.part import SPLITS
+
     entries = manifest.entries
     for name, values in (
         ("classes", [entry.label for entry in entries]),
         ("splits", [entry.split for entry in entries]),
     ):
         if counts := Counter(value for value in values if value is not None):
-            yield name, ", ".join(f"{value} ({count})" for value, count in sorted(counts.items()))
+            ordered = classes_of(manifest, None) if name == "classes" else [split for split in SPLITS if split in counts]
+            yield name, ", ".join(f"{value} ({counts[value]})" for value in ordered)
         elif name == "classes" and manifest.unlabelled is not None:
-            yield name, f"none: {manifest.unlabelled.found}" + ("" if len(entries) == 1 else " (--label COLUMN)")
+            hint = " (--label COLUMN)" if "--data.label" in manifest.unlabelled.remedy else ""
+            yield name, f"none: {manifest.unlabelled.found}{hint}"
     if patients := {entry.patient for entry in entries} - {None}:
         yield "patients", str(len(patients))
 
 
-def _told(arguments: argparse.Namespace, parser: Parser) -> Iterator[tuple[str, object]]:
+def _told(arguments: argparse.Namespace, parser: Parser) -> dict[str, object]:
     """The options that `vitkit fit` has to be told as well."""
-    for name in ("manifest", "label", "nonfinite", "constant", "frame", "assume", "xform"):
-        if (value := getattr(arguments, name)) != parser.get_default(name):
-            yield name, value
+    names = ("manifest", "label", "nonfinite", "constant", "frame", "assume", "xform")
+    return {name: value for name in names if (value := getattr(arguments, name)) != parser.get_default(name)}
+
+
+def _command(found: "Fingerprint", classes: int, data: dict[str, object]) -> list[str]:
+    """What trains on these scans."""
+    from vitkit.evaluation.bundled import bundled_configs
+    from vitkit.volumes.fingerprint import listed
+
+    config = bundled_configs("volume")["scans"]
+    shown = config.relative_to(Path.cwd()) if config.is_relative_to(Path.cwd()) else config
+    words = ["vitkit", "fit", "--config", str(shown)]
+    words += [word for name, value in data.items() for word in (f"--data.{name}", str(value))]
+    words += ["--model.preprocess.spacing", listed(found.spacing), "--model.preprocess.size", listed(found.size())]
+    return words + (["--model.num_classes", str(classes)] if classes > 2 else [])
 
 
 def _show(rows: Sequence[tuple[str, str]], problems: int, read: bool) -> None:

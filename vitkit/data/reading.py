@@ -13,6 +13,7 @@ from vitkit.data.cache import VolumeCache
 from vitkit.errors import DataError
 from vitkit.recipe import recipe
 from vitkit.volumes import Intensity, Volume, read, read_mask
+from vitkit.volumes.volume import by_axis
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,7 @@ class Reading:
 def _check_size(path: Path, found: Sequence[int], limit: Sequence[int] | None) -> None:
     if limit is not None and any(length > most for length, most in zip(found, limit, strict=True)):
         raise DataError(
-            f"{path} has {_by(found)} voxels at the model's spacing",
-            f"{_by(limit)} at most, as model.preprocess.size says",
+            f"{path} has {by_axis(found)} voxels at the model's spacing",
+            f"{by_axis(limit)} at most, as model.preprocess.size says",
             "Enlarge model.preprocess.size or model.preprocess.spacing, or keep the middle alone with data.oversize=crop.",
         )
-
-
-def _by(size: Sequence[int]) -> str:
-    return " × ".join(map(str, size))

@@ -1,6 +1,7 @@
 """An encoder with a linear head, for images that are not normalised yet."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Literal
 
 import torch
@@ -29,15 +30,15 @@ class Classifier(nn.Module, Recorded):
         background: Intensity in [0, 1] of voxels where there is nothing, as 0 in a segmentation or around a brain without its
             skull. They then count as padding: a patch of nothing else is no token, which is faster the emptier the images are.
             Every voxel counts if not given.
-        distance: For segmented shapes: the distance to their surface, in mm or without a spacing in voxels, that becomes 1. Each
-            voxel of a shape is seen as its distance to the surface, over this one (:func:`~vitkit.encoder.by_distance`); voxels
-            are seen as they are if not given.
         amount: Whether the logits depend on how much there is of what a segmentation labels (:class:`~vitkit.encoder.Amount`):
             ``no``, ``also``, or on nothing else: ``alone``. Training then needs masks.
+        distance: For segmented shapes: the distance to their surface, in mm or without a spacing in voxels, that becomes 1. Each
+            voxel of a shape is seen as its distance to the surface, over this one (:func:`~vitkit.encoder.by_distance`); voxels
+            are seen as they are if not given. It is measured on the whole shape, so what ``keep`` removes is not unseen.
 
     Raises:
         UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's, a background outside of
-            [0, 1], or a distance that is not positive or for more than one channel.
+            [0, 1], or a distance that is not positive and finite, for more than one channel, or with a background but black.
 
     >>> import torch
     >>> from vitkit.embedding import PatchEmbed
@@ -57,12 +58,11 @@ class Classifier(nn.Module, Recorded):
         distance: float | None = None,
     ) -> None:
         super().__init__()
-        if distance is not None and not distance > 0:
+        if distance is not None and not (distance > 0 and isfinite(distance)):
             raise UsageError(f"distance={distance}", "a positive number of mm, or of voxels", "Use half of a shape's thickness.")
-        if distance is not None and preprocess.channels != 1:
-            raise UsageError(
-                f"distance={distance} for {preprocess.channels} channels", "one, a segmentation", "Leave distance out."
-            )
+        if distance is not None and (preprocess.channels != 1 or background not in (None, 0)):
+            found = f"distance={distance} for {preprocess.channels} channels and background={background}"
+            raise UsageError(found, "one channel, a segmentation, and a background of 0 if any", "Leave distance out.")
         if background is not None and not 0 <= background <= 1:
             raise UsageError(f"background={background}", "an intensity in [0, 1]", "Use 0 for black.")
         if amount not in ("no", "also", "alone"):
@@ -110,13 +110,17 @@ class Classifier(nn.Module, Recorded):
     ) -> Tokens:
         """The encoder's tokens; those that hold nothing real may have been left out."""
         spacing = self._spacing(spacing)
-        if self.distance is not None:
-            images = by_distance(images, self.distance, spacing)
+        images = self._seen(images, spacing, real)
         real = self._real(images, real)
         # A rehearsal on tensors without values, and a compiled graph, cannot look at which tokens these are.
         if type(real) is Tensor and keep is None and not torch.compiler.is_compiling():
             keep = self._occupied(real)
         return self.encoder(self.preprocess.normalise(images), spacing, keep, real)
+
+    @property
+    def no_removal(self) -> str | None:
+        """Why removing tokens does not hide what they held, or None if it does."""
+        return None if self.distance is None else "it sees distances to a surface, in which what is removed would still show"
 
     def grid(self, size: Sequence[int], spacing: Sequence[float] | None = None) -> Grid:
         """The grid of tokens for images of this size, which is what ``keep`` counts in.
@@ -158,7 +162,14 @@ class Classifier(nn.Module, Recorded):
             gain: One number, or one for each channel.
             real: As in :meth:`forward`.
         """
+        images = self._seen(images, self._spacing(None), real)
         return eps_drift(self.encoder.embed, self.preprocess.normalise(images), gain, self._real(images, real))
+
+    def _seen(self, images: Tensor, spacing: Sequence[float] | None, real: Tensor | None) -> Tensor:
+        """The images, or where shapes are seen by their distances these; what is no real voxel is outside of every shape."""
+        if self.distance is None:
+            return images
+        return by_distance(images if real is None else images * real[:, None], self.distance, spacing)
 
     def _real(self, images: Tensor, real: Tensor | None) -> Tensor | None:
         if self.background is None:

@@ -299,9 +299,9 @@ class Results:
             writer = csv.DictWriter(file, ["suite", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n"])
             writer.writeheader()
             writer.writerows(self.rows())
-        tree = asdict(self)
+        tree = json.loads(json.dumps(asdict(self), allow_nan=False))  # as a reader has it
         with replacing(folder / "results.json") as path:
-            text = json.dumps(tree | {"checksum": _checksum(tree)}, indent=1, allow_nan=False, ensure_ascii=False)
+            text = json.dumps(tree | {"checksum": _checksum(tree)}, indent=1, ensure_ascii=False)
             path.write_text(text + "\n", encoding="utf-8")
         return folder / "results.json"
 
@@ -332,11 +332,11 @@ def load_results(path: Path | str) -> Results:
         raise DataError(f"{path} has schema_version {version}", f"{SCHEMA_VERSION}", remedy)
     checksum = tree.pop("checksum", None)  # older files have none
     results: Results = read_tree(Results, tree, str(path))
-    if checksum not in (None, _checksum(tree)):
+    if checksum is not None and checksum != _checksum(tree):
         remedy = f"`vitkit report {path.parent}` makes it again from the samples."
         raise DataError(f"{path} is not what was written (its checksum differs)", "results that nobody has edited", remedy)
     return results
 
 
 def _checksum(tree: dict[str, Any]) -> str:
-    return f"sha256:{sha256(json.dumps(tree, sort_keys=True, allow_nan=False).encode()).hexdigest()}"
+    return f"sha256:{sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()}"

@@ -135,11 +135,13 @@ def _gradient(forward: Callable[[Tensor], Any], images: Tensor) -> Tensor:
     with torch.inference_mode(False), torch.enable_grad():
         variable = images.detach().clone().requires_grad_()
         logits = forward(variable)
-        if not isinstance(logits, Tensor) or not logits.requires_grad:
+        gradient = None
+        if isinstance(logits, Tensor) and logits.requires_grad:
+            [gradient] = torch.autograd.grad(logits.max(1).values.sum(), variable, allow_unused=True)
+        if gradient is None:
             raise UsageError(
                 "logits that have no gradient with respect to the image", "one", "Use attention, or maps of your own."
             )
-        [gradient] = torch.autograd.grad(logits.max(1).values.sum(), variable)
     return gradient.abs().sum(1)
 
 

@@ -16,7 +16,7 @@ from vitkit.report.pictures import Picture, embed, share
 from vitkit.report.scale import SPACE, decimal, minus, scale_of
 from vitkit.report.svg import inline_svg
 from vitkit.report.terminal import cell
-from vitkit.report.track import Track, of_volumes, tracks
+from vitkit.report.track import Track, of_volumes, titles, tracks
 from vitkit.report.words import answers, clean_sentence, meaning, percent, points, samples, within
 from vitkit.report.worst import failures
 
@@ -238,13 +238,13 @@ def _corruption_error(results: Results) -> str:
 
 
 def _condition_rows(results: Results) -> list[list[Cell]]:
-    rows = []
+    rows, named = [], titles(results)
     units = {"share of area": "share of volume"} if of_volumes(results) else {}
     for condition in sorted((c for c in results.conditions if c.skipped is None), key=lambda c: c.order):
         area = condition.params.get("area")
         rows.append(
             [
-                Cell(condition.title, condition.id.partition("/")[0]),
+                Cell(named[condition.suite, condition.condition], condition.id.partition("/")[0]),
                 Cell(minus(f"{condition.severity:g}"), units.get(condition.unit, condition.unit), condition.severity),
                 Cell(decimal(area), value=area) if isinstance(area, (int, float)) else Cell("–"),
                 Cell(decimal(condition.clipped), value=condition.clipped),

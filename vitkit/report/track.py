@@ -9,6 +9,8 @@ import numpy as np
 from vitkit.evaluation.results import ConditionResult, Curve, Interval, Results
 from vitkit.report.scale import AREA, VOLUME, Scale, scale_of
 
+_PATIENT = ("R, left to right", "A, back to front", "S, feet to head")
+
 
 @dataclass(frozen=True)
 class Crossing:
@@ -113,8 +115,16 @@ def of_volumes(results: Results) -> bool:
 
 
 def titles(results: Results) -> dict[tuple[str, str], str]:
-    """The title of every condition by suite and name: where two are called alike, with their names."""
-    plain = {(condition.suite, condition.condition): condition.title for condition in results.conditions}
+    """The title of every condition by suite and name: where two are called alike, with their names.
+
+    Scans whose model knows their spacing have the axes R, A and S, and what happens along an axis is said to run along these.
+    """
+    scans = (results.preprocess or {}).get("spacing") is not None
+    plain = {}
+    for condition in results.conditions:
+        axis = condition.params.get("axis") if scans else None
+        where = f" ({_PATIENT[axis]})" if isinstance(axis, int) and axis < len(_PATIENT) else ""
+        plain[condition.suite, condition.condition] = condition.title + where
     counts = Counter(plain.values())
     return {key: title if counts[title] == 1 else f"{title} ({key[1]})" for key, title in plain.items()}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vitkit.evaluation.results import Comparison, Interval, Results
 from vitkit.report.scale import SPACE, Scale, decimal, minus
-from vitkit.report.track import Crossing, Track, of_volumes
+from vitkit.report.track import Crossing, Track, of_volumes, titles
 
 LEVEL = f"95{SPACE}%"
 
@@ -39,7 +39,8 @@ def answers(results: Results, found: list[Track]) -> list[Answer]:
     skipped = {
         (c.suite, c.condition): c for c in results.conditions if c.skipped is not None and (c.suite, c.condition) not in measured
     }
-    return replies + [Answer(c.suite, c.title, [Sentence("", "Not measured", f": {c.skipped}")]) for c in skipped.values()]
+    named = titles(results)
+    return replies + [Answer(key[0], named[key], [Sentence("", "Not measured", f": {c.skipped}")]) for key, c in skipped.items()]
 
 
 def samples(results: Results) -> str:
@@ -68,7 +69,7 @@ def clean_sentence(results: Results) -> str:
     if clean is None:
         return ""
     noun = "volumes" if of_volumes(results) else "images"
-    missed = {c.threshold.accuracy for c in results.curves if (clean.value or 0.0) < c.threshold.accuracy}
+    missed = {c.threshold.accuracy for c in results.curves if clean.value is not None and clean.value < c.threshold.accuracy}
     after = f", below {' and '.join(f'{limit * 100:g}{SPACE}%' for limit in sorted(missed))} before anything is changed"
     return f"On the untouched {noun} accuracy is {percent(clean)}{after if missed else ''}."
 

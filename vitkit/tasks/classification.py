@@ -100,11 +100,11 @@ class ClassificationTask(L.LightningModule, Recorded):
         _check_range("mixup", mixup, mixup >= 0, "a number not below 0")
         _check_range("cutmix", cutmix, cutmix >= 0, "a number not below 0")
         _check_range("mask_weight", mask_weight, mask_weight > 0, "a positive number")
-        if amount != "no" and (mixup or cutmix):
+        if (amount != "no" or distance is not None) and (mixup or cutmix):
             raise UsageError(
-                f"model.amount={amount} with mixup or cutmix",
+                f"model.{f'amount={amount}' if amount != 'no' else f'distance={distance}'} with mixup or cutmix",
                 "one of the two",
-                "Masks are not mixed: set mixup and cutmix to 0.",
+                "Neither masks nor shapes can be mixed: set mixup and cutmix to 0.",
             )
         given = class_weights or []
         right = class_weights is None or (len(given) == num_classes and min(given) >= 0 and sum(given) > 0)
@@ -162,7 +162,7 @@ class ClassificationTask(L.LightningModule, Recorded):
     def no_removal(self) -> str | None:
         """Why tokens cannot be removed from this model, or None if they can."""
         if isinstance(self.model, Classifier | TokenBackbone):
-            return None
+            return self.model.no_removal
         return f"{self.model.name} has no tokens that could be removed"
 
     def forward(

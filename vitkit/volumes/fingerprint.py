@@ -13,7 +13,7 @@ from vitkit.errors import VitkitError
 from vitkit.volumes.geometry import Xform
 from vitkit.volumes.nifti import dtype_name, opened
 from vitkit.volumes.read import Nonfinite, read, read_mask
-from vitkit.volumes.volume import Volume
+from vitkit.volumes.volume import Volume, length_at
 
 PERCENTILES = (0.5, 50.0, 99.5)
 """Of the intensities of each scan."""
@@ -30,7 +30,8 @@ class Record:
         image: Its file.
         mask: The file of its mask, if it has one.
         size: Voxels along right, anterior, superior: the axes nearest to these.
-        spacing: mm between voxels along these.
+        spacing: mm between voxels along these, to six digits.
+        steps: The same, as they are.
         orientation: How the file itself stores the axes, such as ``"LPS"``.
         dtype: Type of the voxels in the file.
         intensities: Percentiles 0.5, 50 and 99.5, the header's scale applied.
@@ -41,6 +42,7 @@ class Record:
     mask: Path | None
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    steps: tuple[float, float, float]
     orientation: str
     dtype: str
     intensities: tuple[float, float, float]
@@ -82,7 +84,7 @@ class Fingerprint:
         yield "a spacing to start from", listed(self.spacing)
         yield f"and a size for all, in steps of {STEP}", listed(self.size())
         if (most := self.size(0.95)) != self.size():
-            yield "for 95 %, with data.oversize crop", listed(most)
+            yield "for 95 % along each axis, cropped", listed(most)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -94,7 +96,7 @@ class Fingerprint:
         """Voxels of :attr:`spacing` along R, A and S into which a share of the scans fits along each, rounded up to a multiple of
         :data:`STEP`.
         """
-        fitting = np.rint(self._sizes * self._spacings / self.spacing).clip(1)
+        fitting = np.array([list(map(length_at, record.size, record.steps, self.spacing)) for record in self.records])
         first, second, third = (ceil(np.quantile(column, share) / STEP) * STEP for column in fitting.T)
         return first, second, third
 
@@ -149,7 +151,7 @@ def _record(path: Path, volume: Volume) -> Record:
         dtype = dtype_name(file.header)
     low, middle, high = (float(value) for value in np.percentile(volume.data.numpy(), PERCENTILES))
     turned = volume.oriented()
-    return Record(path, None, turned.size, turned.spacing, volume.orientation, dtype, (low, middle, high))
+    return Record(path, None, turned.size, turned.spacing, turned.steps, volume.orientation, dtype, (low, middle, high))
 
 
 def listed(lengths: Sequence[float | int]) -> str:

@@ -18,7 +18,7 @@ _LENGTHS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> None:
-    """A PNG with a row for each scan: its axial, coronal and sagittal plane, all of them at one scale.
+    """A PNG with a row for each scan: its axial, coronal and sagittal plane, these three at one scale.
 
     The patient's right is on the right, as seen from behind or above. Planes go through the middle of the scan, or through the
     middle of its mask, which is outlined. Grey runs between the percentiles 0.5 and 99.5.
@@ -36,12 +36,12 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
         mpl.rcParams["text.parse_math"] = False  # a dollar in a file's name is a dollar
         figure = Figure(figsize=(9, 3.3 * len(scans)), dpi=100)
         figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.3 / (3.3 * len(scans)), wspace=0.03, hspace=0.12)
-        longest = max(length * step for volume, _ in scans for length, step in zip(volume.size, volume.spacing, strict=True))
         for row, (volume, mask) in enumerate(scans):
             volume = volume.oriented()
             grey = _grey(volume)
             inside = mask.oriented().data[0].numpy() != 0 if mask is not None else None
             middle = _middle(volume, inside)
+            longest = max(length * step for length, step in zip(volume.size, volume.spacing, strict=True))
             for column, (plane, (across, up)) in enumerate(PLANES.items()):
                 axes = figure.add_subplot(len(scans), 3, 1 + 3 * row + column)
                 cut = tuple(slice(None) if axis in (across, up) else middle[axis] for axis in range(3))

@@ -67,12 +67,14 @@ class Volume:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance between neighbouring voxels along each axis, in mm, to six digits, as a header's 32-bit floats hold it."""
-        first, second, third = map(_six_digits, self._steps())
+        first, second, third = map(_six_digits, self.steps)
         return first, second, third
 
-    def _steps(self) -> list[float]:
-        """Lengths of the affine's columns. By way of 32 bits, so that the last of 64 bits decides about no voxel."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0).astype(np.float32).tolist()
+    @property
+    def steps(self) -> tuple[float, float, float]:
+        """Lengths of the affine's columns, in mm. By way of 32 bits, so that the last of 64 bits decides about no voxel."""
+        first, second, third = np.linalg.norm(self.affine[:3, :3], axis=0).astype(np.float32).tolist()
+        return first, second, third
 
     @property
     def orientation(self) -> str:
@@ -96,7 +98,7 @@ class Volume:
         # Plus zero, because -0.0 is other bits than 0.0.
         return replace(self, data=data.contiguous(), affine=self.affine @ step + 0.0)
 
-    def resampled(self, spacing: Sequence[float], interpolation: Interpolation = "linear") -> "Volume":
+    def resampled(self, spacing: Sequence[float | int], interpolation: Interpolation = "linear") -> "Volume":
         """At another spacing, with the same centre and orientation.
 
         Along an axis of n voxels there will be round(n · old / new), one at least, so the edges of the whole move by less than
@@ -112,11 +114,13 @@ class Volume:
             DataError: More voxels than the machine's memory holds.
         """
         sizes = self.size_at(spacing)
-        taken = 2 * self.channels * prod(sizes) * self.data.element_size()  # the new volume, and what is added to it
-        if taken > (total := total_memory()):
+        taken = self.channels * prod(sizes) * self.data.element_size()
+        if sizes != self.size and taken > (total := total_memory()):
+            before, after = (
+                f"{by_axis(size)} voxels of {by_axis(at)} mm" for size, at in ((self.size, self.spacing), (sizes, spacing))
+            )
             raise DataError(
-                f"{self.source}: {_by(self.size)} voxels of {_by(self.spacing)} mm would be {_by(sizes)} of {_by(spacing)} mm, "
-                f"for which resampling takes {format_memory(taken)}",
+                f"{self.source}: {before} would be {after}, which take {format_memory(taken)}",
                 f"what fits into the machine's {format_memory(total)}",
                 "Resample to a larger spacing: model.preprocess.spacing of a config.",
             )
@@ -133,13 +137,13 @@ class Volume:
         for axis in sorted(range(3), key=lambda axis: self.spacing[axis] / spacing[axis]):
             if _six_digits(spacing[axis]) == self.spacing[axis]:
                 continue
-            ratio, length, count = spacing[axis] / self._steps()[axis], self.size[axis], sizes[axis]
+            ratio, length, count = spacing[axis] / self.steps[axis], self.size[axis], sizes[axis]
             data = resample_axis(data, 1 + axis, count, ratio, interpolation)
             step[axis, axis] = ratio
             step[axis, 3] = (length - 1) / 2 - (count - 1) / 2 * ratio
         return replace(self, data=data, affine=self.affine @ step)
 
-    def size_at(self, spacing: Sequence[float]) -> tuple[int, int, int]:
+    def size_at(self, spacing: Sequence[float | int]) -> tuple[int, int, int]:
         """Voxels along each axis after :meth:`resampled`.
 
         Raises:
@@ -147,10 +151,7 @@ class Volume:
         """
         if len(spacing) != 3 or not all(isfinite(step) and step > 0 for step in spacing):
             raise UsageError(f"a spacing of {tuple(spacing)} mm", "a positive number for each of three axes", "Correct it.")
-        first, second, third = (
-            length if _six_digits(wanted) == own else max(1, round(length / (wanted / step)))
-            for length, own, step, wanted in zip(self.size, self.spacing, self._steps(), spacing, strict=True)
-        )
+        first, second, third = map(length_at, self.size, self.steps, spacing)
         return first, second, third
 
     def cropped_or_padded(
@@ -184,11 +185,18 @@ class Volume:
         return replace(self, data=data, affine=self.affine @ step), real
 
 
-def _by(lengths: Sequence[float | int]) -> str:
+def length_at(length: int, step: float | int, wanted: float | int) -> int:
+    """Voxels of an axis after resampling from one step to another."""
+    same = _six_digits(wanted) == _six_digits(step)
+    return length if same else max(1, round(length / (wanted / step)))
+
+
+def by_axis(lengths: Sequence[float | int]) -> str:
+    """One length for each axis, in words."""
     return " × ".join(f"{length:.9g}" for length in lengths)
 
 
-def _six_digits(length: float) -> float:
+def _six_digits(length: float | int) -> float:
     return float(f"{length:.6g}")
 
 

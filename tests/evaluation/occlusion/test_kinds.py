@@ -220,17 +220,6 @@ def test_a_slab_is_as_thick_as_it_says_in_mm_and_in_voxels():
     assert "no axis 2" in thick.obstacle_at(20.0, SCAN, (4, 4))
 
 
-def test_axes_of_the_patient_are_named_by_their_letters():
-    for index, letter in enumerate("RAS"):
-        named, counted = MissingSlab([0.5], axis=letter), MissingSlab([0.5], axis=index)
-        scan = images(8, 6, 4)
-        assert torch.equal(named.apply(scan, 0.5, SCAN).area, counted.apply(scan, 0.5, SCAN).area)
-        assert named.obstacle_at(0.5, SCAN, (8, 6, 4)) is None
-        assert f"no axis {letter}" in named.obstacle_at(0.5, TOKENS, (8, 6))
-        assert (named.name, counted.name) == (f"slab.{letter}", f"slab.{index}")
-    assert MissingSlices([0.5], axis="S").title == "Missing slices across S (feet to head)"
-
-
 def test_shuffled_patches_are_skipped_where_they_do_not_divide():
     condition = ShuffledPatches([2, 3])
     assert condition.obstacle_at(2.0, TOKENS, (8, 8)) is None
@@ -283,7 +272,6 @@ def test_a_bank_is_of_the_data_and_never_lends_an_image_to_itself():
         (lambda: MissingSlab([1.5]), r"lengths\[0\]: 1.5"),
         (lambda: MissingSlab([3], unit="rows"), "unit: 'rows'"),
         (lambda: MissingSlices([0.5], axis=-1), "axis: -1"),
-        (lambda: MissingSlices([0.5], axis="s"), "axis: 's'"),
         (lambda: RandomOcclusion("painted", [0.5], grid=9).apply(images(8, 8), 0.5, TOKENS), "9 cells on an axis of 8 pixels"),
         (lambda: RandomOcclusion("painted", [0.5], grid=[2, 2, 2]).apply(images(8, 8), 0.5, TOKENS), "as many axes"),
         (lambda: RandomOcclusion("painted", [0.5], patch=[1, 1, 1]).apply(images(8, 8), 0.5, TOKENS), "as many axes"),

@@ -14,25 +14,15 @@ from vitkit.evaluation.condition import Applied, Condition, Context, check_name,
 from vitkit.evaluation.conditions.occlusion.base import check_ratios, painted
 from vitkit.evaluation.conditions.occlusion.shapes import Place
 
-Axis = int | Literal["R", "A", "S"]
-_PATIENT = {"R": "left to right", "A": "back to front", "S": "feet to head"}
-
 
 class _Slices(Condition):
     suite = "occlusion"
 
-    def __init__(self, axis: Axis, fill: Fill, name: str | None, kind: str) -> None:
-        letters = tuple(_PATIENT)
-        if not (axis in letters or (type(axis) is int and axis >= 0)):
-            raise UsageError(
-                f"axis: {axis!r}", "a whole number from 0, or R, A or S", "Count the image's axes from 0, without channels."
-            )
+    def __init__(self, axis: int, fill: Fill, name: str, title: str) -> None:
+        if type(axis) is not int or axis < 0:
+            raise UsageError(f"axis: {axis!r}", "a whole number from 0", "Count the image's axes from 0, without channels.")
         check_fill(fill)
-        self.fill, self.name = fill, check_name(name or f"{kind}.{axis}")
-        self.letter = axis if isinstance(axis, str) else None
-        self.axis = letters.index(axis) if isinstance(axis, str) else axis
-        across = f"axis {axis}" if self.letter is None else f"{axis} ({_PATIENT[self.letter]})"
-        self.title = f"Missing {kind} across {across}"
+        self.axis, self.fill, self.name, self.title = axis, fill, check_name(name), title
 
     def obstacle(self, context: Context) -> str | None:
         """Another image is not there outside of a run."""
@@ -40,13 +30,13 @@ class _Slices(Condition):
 
     def obstacle_at(self, severity: float, context: Context, size: tuple[int, ...]) -> str | None:
         """Not all images have this axis."""
-        if self.axis >= len(size) or (self.letter is not None and len(size) != 3):
-            return f"images of size {size} have no axis {self.letter or self.axis}"
+        if self.axis >= len(size):
+            return f"images of size {size} have no axis {self.axis}"
         return self.obstacle(context)
 
     def params(self, context: Context, size: tuple[int, ...]) -> dict[str, Any]:
         """The axis and the fill."""
-        return {"axis": self.letter or self.axis, "fill": self.fill}
+        return {"axis": self.axis, "fill": self.fill}
 
     def _paint(self, images: Tensor, missing: Tensor, context: Context) -> Applied:
         size = images.shape[2:]
@@ -60,7 +50,7 @@ class MissingSlices(_Slices):
 
     Args:
         ratios: Shares of the slices, each in [0, 1).
-        axis: Across which the slices lie, from 0; of a volume also R (left to right), A (back to front) or S (feet to head).
+        axis: Across which the slices lie, from 0.
         fill: What is in their place, as for :class:`RandomOcclusion`.
         name: Name in the results, "slices" and the axis by default.
 
@@ -70,8 +60,8 @@ class MissingSlices(_Slices):
 
     unit = "share of area"
 
-    def __init__(self, ratios: Sequence[float], axis: Axis = 0, fill: Fill = "zero", name: str | None = None) -> None:
-        super().__init__(axis, fill, name, "slices")
+    def __init__(self, ratios: Sequence[float], axis: int = 0, fill: Fill = "zero", name: str | None = None) -> None:
+        super().__init__(axis, fill, name or f"slices.{axis}", f"Missing slices across axis {axis}")
         self.severities = check_ratios(ratios)
 
     def apply(self, images: Float[Tensor, "batch channels *size"], severity: float, context: Context) -> Applied:
@@ -85,7 +75,7 @@ class MissingSlab(_Slices):
 
     Args:
         lengths: Thickness of the slab, in ``unit``; rounded to whole slices.
-        axis: Across which it lies, as for :class:`MissingSlices`.
+        axis: Across which it lies, from 0.
         unit: "share" of the axis, "voxels" or "mm", which needs a model whose preprocess says the spacing.
         place: "centre", or "random": at a place that each image's seed chooses.
         fill: What is in its place, as for :class:`RandomOcclusion`.
@@ -98,13 +88,13 @@ class MissingSlab(_Slices):
     def __init__(
         self,
         lengths: Sequence[float | int],
-        axis: Axis = 0,
+        axis: int = 0,
         unit: Literal["share", "voxels", "mm"] = "share",
         place: Place = "centre",
         fill: Fill = "zero",
         name: str | None = None,
     ) -> None:
-        super().__init__(axis, fill, name, "slab")
+        super().__init__(axis, fill, name or f"slab.{axis}", f"Missing slab across axis {axis}")
         if unit not in ("share", "voxels", "mm"):
             raise UsageError(f"unit: {unit!r}", "share, voxels or mm", "Choose one of these.")
         if place not in ("centre", "random"):
@@ -124,7 +114,7 @@ class MissingSlab(_Slices):
         if self.measure == "mm" and context.spacing is None:
             return "the model's preprocess gives no spacing in mm"
         if (count := self._count(severity, context, size)) >= size[self.axis]:
-            return f"a slab of {count} slices leaves nothing of the {size[self.axis]} across {self.letter or f'axis {self.axis}'}"
+            return f"a slab of {count} slices leaves nothing of the {size[self.axis]} across axis {self.axis}"
         return None
 
     def params(self, context: Context, size: tuple[int, ...]) -> dict[str, Any]:
