@@ -7,13 +7,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 
+from vitkit.errors import UsageError
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: on the disk, in a quota, under a limit of a file's size
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to, which takes its place once all of it is on the disk and is gone otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary path beside ``path`` to write to, which takes its place once all of it is on the disk and is gone otherwise.
+
+    Raises:
+        UsageError: The folder is not there and cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+        found = f"{path.parent} cannot be made ({error.strerror})"
+        raise UsageError(found, "a folder, or a place for one that may be written to", "Choose another place.") from error
     # Processes of several machines can share a folder, and their numbers can be the same.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.tmp")
     try:

@@ -40,12 +40,12 @@ def suite(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four grey pictures of two classes, dark and bright."""
+    """Four pictures of two classes, dark and bright, and a little red."""
     for name, level in (("dark", 40), ("bright", 210)):
         for index in range(2):
             path = tmp_path / "pictures" / "test" / name / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (24, 20), (level + index,) * 3).save(path)
+            Image.new("RGB", (24, 20), (level + index + 5, level + index, level + index)).save(path)
     return ["--data", "ImageFolder", "--data.root", "pictures"]
 
 
@@ -105,13 +105,13 @@ def test_random_weights_are_owned_up_to_and_are_the_same_in_every_run(suite, fol
     assert "none of timm's plain vision transformers" in skipped["random.removed"]
     assert skipped["random.painted"] is None
     assert evaluate(*arguments) == 0
-    assert "passes into out, where all of them are" in capsys.readouterr().out
+    assert "passes into out, which holds a finished run" in capsys.readouterr().out
 
 
 def test_going_on_is_said(tmp_path):
     (tmp_path / "parts").mkdir()
     assert _there(tmp_path / "parts") == _there(tmp_path) == ""
-    for name, words in (("a.parquet", ", where 1 of them is"), ("b.parquet", ", where 2 of them are")):
+    for name, words in (("a.parquet", ", which holds 1 finished pass"), ("b.parquet", ", which holds 2 finished passes")):
         (tmp_path / "parts" / name).touch()
         (tmp_path / "parts" / ".c.parquet.x.tmp").touch()  # what was cut off while it was written
         assert _there(tmp_path) == words
@@ -120,7 +120,7 @@ def test_going_on_is_said(tmp_path):
 def test_grey_pictures_for_a_model_of_colours(suite, tmp_path, capsys):
     arguments = ["timm:test_resnet", "--num-classes", 10, "--data", "Digits", "--limit", 5, "--suite", suite, "--out", "out"]
     assert evaluate(*arguments) == 2
-    assert "Digits has grey pictures; expected pictures of 3 channels" in capsys.readouterr().err
+    assert "Digits has grey pictures; expected colours in 3 channels" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert evaluate(*arguments, "--grey", "repeat") == 0
     assert any("the grey in each of its 3 channels" in warning for warning in results(tmp_path / "out")["warnings"])
@@ -298,3 +298,38 @@ def test_pictures_that_another_machine_resizes_by_other_roundings_are_the_same_d
     runs = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("here", "there")]
     assert runs[0]["key"]["data"] != runs[1]["key"]["data"], "the test changes no pixel"
     assert main(["compare", "here", "there", "--out", "page"]) == 0
+
+
+def test_grey_pictures_of_ones_own(suite, tmp_path, capsys):
+    for index, name in enumerate(("a", "b")):
+        (tmp_path / "grey" / "test" / name).mkdir(parents=True)
+        Image.new("L", (24, 20), 100 + 50 * index).save(tmp_path / "grey" / "test" / name / "0.png")
+    arguments = ["timm:test_resnet", "--num-classes", 2, "--data", "ImageFolder", "--data.root", "grey", "--suite", suite]
+    assert evaluate(*arguments) == 2
+    assert "grey has grey pictures" in capsys.readouterr().err
+
+
+def test_a_split_that_was_made_is_told_of(suite, folder, tmp_path, capsys):
+    whole = tmp_path / "whole"
+    for name in ("dark", "bright"):
+        for index in range(6):
+            (whole / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (24, 20), (200 if name == "bright" else 40, index, 0)).save(whole / name / f"{index}.png")
+    arguments = ["timm:test_resnet", "--num-classes", 2, "--data", "ImageFolder", "--data.root", "whole", "--suite", suite]
+    assert evaluate(*arguments, "--out", "out") == 0
+    assert "whole has no splits there, so data.fractions made them: this is the split test, 2 samples." in capsys.readouterr().err
+    assert any("data.fractions made them" in warning for warning in results(tmp_path / "out")["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runs/digits"], "runs/digits is a folder; expected the path of a checkpoint"),
+        (["timm:test_vit", "--data", "pictures"], "--data ImageFolder --data.root pictures"),
+    ],
+)
+def test_folders_where_files_are_wanted(arguments, words, checkpoint, folder, capsys):
+    assert evaluate(*arguments) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Give runs/digits/best.ckpt." in said or "pictures" in said

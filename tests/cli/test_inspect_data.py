@@ -51,8 +51,7 @@ def test_faults_are_listed_and_end_in_1(phantoms, tmp_path, capsys):
     assert any(f"{images[3]} is truncated" in line and line.endswith("Copy or download it again.") for line in problems)
     assert any(f"{images[5]} does not exist" in line for line in problems)
     assert any("masks/patient-003-b" in line for line in problems)
-    assert any("manifest.csv" in line and "does not exist" in line for line in problems)
-    assert len(problems) == 4
+    assert len(problems) == 3
 
 
 def test_a_folder_of_files_a_file_and_msds_layout(phantoms, tmp_path, capsys):
@@ -146,3 +145,52 @@ def test_files_that_fit_is_told_how_to_read(tmp_path, capsys):
     assert inspect(tmp_path, tmp_path / "out") == 1
     assert inspect(tmp_path, tmp_path / "out", "--assume", "LAS", "--nonfinite", "fill") == 0
     assert (tmp_path / "out" / "planes.png").exists()
+
+
+def test_what_inspects_without_a_fault_trains(tmp_path, capsys):
+    values = np.random.default_rng(0).uniform(0, 100, (16, 16, 16))
+    rows = ["Image,Label,Split"]
+    for index in range(4):
+        nib.save(nib.Nifti1Image(values + index, np.eye(4)), tmp_path / f"{index}.nii")
+        rows.append(f"{index}.nii,{'ab'[index % 2]},{('train', 'val')[index // 2]}")
+    nib.save(nib.Nifti1Image(np.full((16, 16, 16), 7.0), np.eye(4)), tmp_path / "flat.nii")
+    (tmp_path / "manifest.csv").write_text("\n".join([*rows, "flat.nii,a,train"]))
+    assert inspect(tmp_path, tmp_path / "out") == 1
+    assert inspect(tmp_path, tmp_path / "out", "--data.constant", "allow") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train: vitkit ")]
+    smaller = ["--model.encoder.depth", "1", "--trainer.max_epochs", "1", "--trainer.default_root_dir", str(tmp_path / "runs")]
+    assert main([*shlex.split(line)[2:], *smaller, "--data.num_workers", "0", "--data.cache", str(tmp_path / "cache")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda rows: rows.replace(",train,", ",val,"), "has no train split"),
+        (lambda rows: rows.split("\n")[0], "names no scan"),
+        (lambda rows: rows + "gone.nii,,large,train,p\n", "gone.nii does not exist"),
+    ],
+)
+def test_faults_of_a_manifest_are_told_once(phantoms, tmp_path, capsys, spoil, said):
+    path = phantoms / "manifest.csv"
+    path.write_text(spoil(path.read_text()))
+    assert inspect(phantoms, tmp_path / "out") == 1
+    (problem,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem:")]
+    assert said in problem
+
+
+def test_a_scan_in_metres_among_others_in_mm(phantoms, tmp_path, capsys):
+    path = sorted((phantoms / "images").iterdir())[4]
+    image = nib.load(path)
+    image.header.set_xyzt_units("meter")
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header), phantoms / "metre.nii.gz")
+    (phantoms / "metre.nii.gz").rename(path)
+    assert inspect(phantoms, tmp_path / "out") == 1
+    said = capsys.readouterr().out
+    assert f"{path} has a spacing of" in said
+    assert "xyzt_units" in said
+
+
+@pytest.mark.parametrize("options", [["--assume", "XYZ"], ["--data.xform", "neither"]])
+def test_options_that_are_none(phantoms, tmp_path, options, capsys):
+    assert inspect(phantoms, tmp_path / "out", *options) == 2
+    assert not (tmp_path / "out").exists()

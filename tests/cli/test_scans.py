@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -103,3 +104,26 @@ def test_a_validation_split_that_was_taken_from_training_is_told_of(phantoms, tm
     said = capsys.readouterr()
     assert "few.csv has no split val there, so data.fractions took it from train: 12 train, 4 val, 4 test" in said.err
     assert "--suite volume" in said.out
+
+
+def test_a_fit_that_fails_leaves_an_earlier_run_as_it_was(phantoms, tmp_path, capsys):
+    given = ["--config", str(CONF), "--trainer.default_root_dir", str(tmp_path / "runs")]
+    assert main(["fit", *given, "--data.root", str(phantoms)]) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "runs" / "scans").iterdir() if path.is_file()}
+    shutil.copytree(phantoms, tmp_path / "bad")
+    for path in (tmp_path / "bad" / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:1000])
+    assert main(["fit", *given, "--data.root", str(tmp_path / "bad"), "--model.encoder.depth", "3"]) == 1
+    said = capsys.readouterr().err
+    assert "holds an earlier run, which this one overwrites after its first epoch" in said
+    assert "is truncated" in said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "runs" / "scans").iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("command", [["make-phantoms", "{}/x"], ["predict", "--out", "{}/p.csv", "--ckpt_path", "{ckpt}"]])
+def test_an_output_that_cannot_be_made(trained, phantoms, tmp_path, capsys, command):
+    (tmp_path / "file").touch()
+    words = [word.format(tmp_path / "file", ckpt=trained / "best.ckpt") for word in command]
+    words += ["--config", str(CONF), "--data.root", str(phantoms)] if command[0] == "predict" else []
+    assert main(words) == 2
+    assert "cannot be made" in capsys.readouterr().err

@@ -122,7 +122,7 @@ def test_classes_in_another_order_are_refused_and_leave_no_trace(tmp_path):
 
     def model(images, order):
         logits = torch.cat([images[:, 0, 0], 1 - images[:, 0, 0].sum(1, keepdim=True)], 1)
-        return logits[:, order]
+        return 9 * logits[:, order]
 
     def right(images):
         return model(images, [0, 1, 2, 3, 4])
@@ -264,3 +264,17 @@ def test_images_of_another_size_or_divided_twice_or_of_other_classes(loader):
 def test_a_wrong_input_range_is_told_by_its_statistics(loader, change, words):
     with pytest.raises(DataError, match=rf"expected finite values in \[0, 1\].*{words}"):
         evaluate(Model(HALF.normalise), [(change(images), labels) for images, labels in loader], SUITE)
+
+
+def test_probabilities_are_no_logits(loader):
+    with pytest.raises(UsageError, match=r"add up to 1: probabilities; expected logits.*Return what goes into the softmax"):
+        evaluate(lambda images: bright(images - 0.5).softmax(1), loader, SUITE)
+    assert evaluate(lambda images: bright(images - 0.5).softmax(1).log(), loader, SUITE).clean.metrics["accuracy"].value == 1
+
+
+def test_samples_that_a_loader_drops_are_told_of():
+    data = torch.utils.data.TensorDataset(torch.rand(10, 1, 4, 4), torch.arange(10) % 2)
+    with pytest.raises(UsageError, match="drop_last, which leaves out 2 of 10 samples"):
+        evaluate(lambda images: bright(images), torch.utils.data.DataLoader(data, batch_size=4, drop_last=True), SUITE)
+    whole = torch.utils.data.DataLoader(data, batch_size=5, drop_last=True)
+    assert evaluate(lambda images: bright(images), whole, SUITE, guard=False).data.n == 10

@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,19 @@ import torch
 from torch.utils.data import DataLoader
 
 from vitkit.errors import DataError, UsageError
-from vitkit.evaluation import Applied, Condition, DataInfo, Gain, RandomOcclusion, Shift, Suite, evaluate, load_results, summarise
+from vitkit.evaluation import (
+    Applied,
+    Condition,
+    Corruption,
+    DataInfo,
+    Gain,
+    RandomOcclusion,
+    Shift,
+    Suite,
+    evaluate,
+    load_results,
+    summarise,
+)
 from vitkit.grid import Grid
 from vitkit.metrics import record
 
@@ -435,3 +448,37 @@ def test_a_model_that_was_left_in_training_mode_is_told_of_and_is_so_again_after
     assert "The model was in training mode: it was put into evaluation mode for this run." in told
     assert model.training
     assert not [warning for warning in evaluate(model.eval(), loader, suite()).warnings if "training mode" in warning]
+
+
+def broken(images, severity, seeds):
+    return {}["x"]
+
+
+def unseeded(images, severity, seeds):
+    return images * torch.rand(())
+
+
+def doubled(images, severity, seeds):
+    return images.double()
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (broken, "corruptions.broken/1 fails: KeyError: 'x'; expected images"),
+        (unseeded, "corruptions.unseeded/1 makes other images of the same ones when it is called again"),
+        (doubled, "corruptions.doubled/1: images of torch.float64; expected torch.float32"),
+    ],
+)
+def test_a_corruption_of_ones_own_that_goes_wrong_is_named(model, loader, function, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        evaluate(model, loader, Suite("one", [Corruption(function, [1])]))
+
+
+def test_logits_that_are_not_finite_say_under_what(loader):
+    def model(images):
+        logits = images.flatten(1)[:, :3]
+        return logits / (images.mean() > 0.2)
+
+    with pytest.raises(UsageError, match=r"under brightness\.gain/0\.01: logits that are not finite"):
+        evaluate(model, loader, Suite("one", [Gain([0.01])]))

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     # Imported here, so that help and mistakes in the flags come at once.
     import torch
 
-    from vitkit.cli.loading import check_fit, load_model, make_data, make_loader
+    from vitkit.cli.loading import check_colours, check_fit, load_model, make_data, make_loader
     from vitkit.cli.report import show
     from vitkit.evaluation import DataInfo, Suite, evaluate
     from vitkit.report import write_report
@@ -57,14 +57,18 @@ def main(argv: list[str]) -> int:
     data.batch_size = arguments.batch_size or data.batch_size
     data.num_workers = data.num_workers if arguments.num_workers is None else arguments.num_workers
     data.split(arguments.split)  # first, since a folder that is no class counts as one until it is looked into
-    check_fit(model, data, arguments.grey)
+    check_fit(model, data)
     loader = make_loader(data, arguments.split, arguments.limit)
+    if arguments.grey == "error":
+        check_colours(model, data, loader.dataset)
     whole, chosen = len(data.split(arguments.split)), len(loader.dataset)  # type: ignore[arg-type]
     warnings = [f"Only {chosen} of the {whole} samples were evaluated, spread evenly over the split."] if chosen < whole else []
-    if arguments.grey == "repeat" and data.layout.channels == 1 < model.preprocess.channels:
-        warnings.append(
-            f"The pictures are grey: the model was given the grey in each of its {model.preprocess.channels} channels."
-        )
+    if arguments.grey == "repeat" and model.preprocess.channels > 1:
+        told = f"the model was given the grey in each of its {model.preprocess.channels} channels"
+        warnings.append(f"Grey pictures were let pass: {told}.")
+    if note := data.layout.note:
+        warnings.append(f"{data.layout.source} has {note}: this is the split {arguments.split}, {whole} samples.")
+        remark(f"warning: {warnings[-1]}")
     out = Path(arguments.out or Path("runs") / f"{_label(arguments.model)}-{suite.name}")
     if getattr(model, "random_weights", False):
         remark(f"warning: the weights of {arguments.model} are random; give --weights FILE or --pretrained")
@@ -169,9 +173,9 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 def _there(out: Path) -> str:
     """What of a run is in its folder already, in words."""
     if (out / "samples.parquet").exists():
-        return ", where all of them are"
+        return ", which holds a finished run"
     parts = len(list((out / "parts").glob("[!.]*.parquet")))
-    return f", where {parts} of them {'is' if parts == 1 else 'are'}" if parts else ""
+    return f", which holds {parts} finished pass{'es' if parts > 1 else ''}" if parts else ""
 
 
 def _device(choice: str, available: bool) -> str:

@@ -5,9 +5,10 @@ import csv
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from vitkit.cli.arguments import Parser
 from vitkit.cli.say import say
-from vitkit.errors import UsageError, VitkitError
+from vitkit.errors import DataError, UsageError, VitkitError
 from vitkit.files import replacing
 
 if TYPE_CHECKING:
@@ -34,6 +35,16 @@ examples:
 exit codes: 0 no problem, 1 problems, 2 usage
 """
 
+_AS_IN_FIT: dict[str, dict[str, Any]] = {
+    "manifest": {"metavar": "FILE", "help": "the manifest, where there are several"},
+    "label": {"metavar": "COLUMN", "help": "its column of classes; label if not given"},
+    "nonfinite": {"choices": ("error", "fill"), "default": "error", "help": "fill: NaN and infinity may be filled"},
+    "constant": {"choices": ("error", "allow"), "default": "error", "help": "allow: scans of one value may be there"},
+    "frame": {"metavar": "N", "type": int, "help": "which one of the frames of 4D files, from 0"},
+    "assume": {"metavar": "CODES", "help": "orientation of files whose header says none, such as LAS"},
+    "xform": {"choices": ("agree", "sform", "qform"), "default": "agree", "help": "which one to believe"},
+}
+
 
 def main(argv: list[str]) -> int:
     """Look at every scan; returns the exit code."""
@@ -42,14 +53,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("path", metavar="PATH", type=Path, help="a manifest or a folder of scans")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder of scans.csv and planes.png; runs/NAME-data if not given")
     parser.add_argument("--pictures", metavar="N", type=int, default=3, help="scans in planes.png; 3 if not given")
-    same = parser.add_argument_group("as data.NAME of `vitkit fit`, for what it would otherwise refuse")
-    same.add_argument("--manifest", metavar="FILE", help="the manifest, where there are several")
-    same.add_argument("--label", metavar="COLUMN", help="its column of classes; label if not given")
-    same.add_argument("--nonfinite", choices=("error", "fill"), default="error", help="fill: NaN and infinity may be filled")
-    same.add_argument("--constant", choices=("error", "allow"), default="error", help="allow: scans of one value may be there")
-    same.add_argument("--frame", metavar="N", type=int, help="which one of the frames of 4D files, from 0")
-    same.add_argument("--assume", metavar="CODES", help="orientation of files whose header says none, such as LAS")
-    same.add_argument("--xform", choices=("agree", "sform", "qform"), default="agree", help="which one to believe")
+    same = parser.add_argument_group("as of `vitkit fit`, where they begin with --data, too: for what it would otherwise refuse")
+    for name, options in _AS_IN_FIT.items():
+        same.add_argument(f"--{name}", f"--data.{name}", dest=name, **options)
     arguments = parser.parse_args(argv)
     if arguments.pictures < 1:
         raise UsageError(f"--pictures {arguments.pictures}", "one at least", "Leave it out for three.")
@@ -63,7 +69,10 @@ def main(argv: list[str]) -> int:
         )
     # Imported here, so that help comes at once.
     from vitkit.volumes import Problem, draw_planes, fingerprint, read, read_mask
+    from vitkit.volumes.axes import parse_codes
 
+    if arguments.assume is not None:
+        parse_codes(arguments.assume)
     geometry = {"assume": arguments.assume, "xform": arguments.xform}
     options = geometry | {name: getattr(arguments, name) for name in ("nonfinite", "constant", "frame")}
     manifest = _scans(path, arguments.manifest, arguments.label)
@@ -101,8 +110,12 @@ def _faults(manifest: "Manifest", label: str | None) -> "Iterator[VitkitError]":
     from vitkit.data.manifest import check_files, check_labels, classes_of, relabelled
 
     entries = [entry for entry in manifest.entries if entry.split != "test"]  # whose labels may be withheld
-    checks: list[Callable[[], object]] = [lambda: check_files(manifest)]
-    if manifest.folders is None and (manifest.unlabelled is None or label is not None):
+    there = [entry for entry in manifest.entries if entry.path.is_file() and (entry.mask is None or entry.mask.is_file())]
+    # Files that are missing are problems of their own.
+    checks: list[Callable[[], object]] = [lambda: check_files(replace(manifest, entries=there if manifest.entries else []))]
+    if {"val", "test"} & (splits := {entry.split for entry in manifest.entries}) and "train" not in splits:
+        yield DataError(f"{manifest.source} has no train split", "scans to train on", "Write train in the column split.")
+    if entries and manifest.folders is None and (manifest.unlabelled is None or label is not None):
         checks.append(lambda: check_labels(manifest, entries, classes_of(manifest, None)))
     if manifest.folders is not None and any(entry.label for entry in manifest.entries):
         checks += [partial(relabelled, manifest, split) for split in manifest.folders.splits or [""]]
@@ -135,8 +148,7 @@ def _about(manifest: "Manifest") -> Iterator[tuple[str, str]]:
 
 def _told(arguments: argparse.Namespace, parser: Parser) -> dict[str, object]:
     """The options that `vitkit fit` has to be told as well."""
-    names = ("manifest", "label", "nonfinite", "constant", "frame", "assume", "xform")
-    return {name: value for name in names if (value := getattr(arguments, name)) != parser.get_default(name)}
+    return {name: value for name in _AS_IN_FIT if (value := getattr(arguments, name)) != parser.get_default(name)}
 
 
 def _command(found: "Fingerprint", classes: int, data: dict[str, object]) -> list[str]:
@@ -170,7 +182,7 @@ def _spread(records: "Sequence[Record]", count: int) -> "list[Record]":
 def _write_csv(records: "Sequence[Record]", path: Path) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["image", "mask", "size", "spacing", "orientation", "dtype", "low", "median", "high", "labels"])
+        rows.writerow(["image", "mask", "size_ras", "spacing_ras_mm", "stored_as", "dtype", "low", "median", "high", "labels"])
         for record in records:
             rows.writerow(
                 [

@@ -6,15 +6,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from vitkit import backbones
 from vitkit.backbones import Backbone
 from vitkit.cli import ls
 from vitkit.cli.reasons import explain
-from vitkit.data import ImageData, Loader, collate
+from vitkit.data import ImageData, Loader, Sample, collate
 from vitkit.errors import UsageError
 from vitkit.tasks import ClassificationTask, load_checkpoint
 
@@ -36,10 +37,11 @@ def load_model(name: str, weights: str | None = None, pretrained: bool = False, 
             raise UsageError(found, "the checkpoint alone, which holds the model and its weights", "Leave the rest out.")
         return load_checkpoint(name)
     if name.partition(":")[0] not in ("timm", "torchvision", "monai"):
+        inside = sorted(Path(name).glob("*.ckpt"), key=lambda path: path.stem != "best") if Path(name).is_dir() else []
         raise UsageError(
-            f"there is no file {name}",
+            f"{name} is a folder" if Path(name).is_dir() else f"there is no file {name}",
             "the path of a checkpoint, or a backbone such as timm:vit_small_patch16_224",
-            "Correct the path, or see `vitkit ls backbones`.",
+            f"Give {inside[0]}." if inside else "Correct the path, or see `vitkit ls backbones`.",
         )
     return backbones.load(name, weights=weights, pretrained=pretrained, num_classes=num_classes)
 
@@ -79,16 +81,11 @@ def make_loader(data: ImageData, split: str, limit: int | None) -> Loader:
     return Loader(chosen, batch_size=data.batch_size, num_workers=data.num_workers, collate_fn=collate)
 
 
-def check_fit(model: Model, data: ImageData, grey: str = "error") -> None:
+def check_fit(model: Model, data: ImageData) -> None:
     """Refuse data that the model cannot be right about.
 
-    Args:
-        model: The model.
-        data: The data.
-        grey: ``error`` refuses grey pictures for a model of colours, unless it was trained on these; ``repeat`` does not.
-
     Raises:
-        UsageError: Another number of classes, or classes of other names than the model was trained for; or grey pictures.
+        UsageError: Another number of classes, or classes of other names than the model was trained for.
     """
     trained_on = model.data_name if isinstance(model, ClassificationTask) else None
     if data.num_classes != model.num_classes:
@@ -104,11 +101,22 @@ def check_fit(model: Model, data: ImageData, grey: str = "error") -> None:
             f"those the model was trained for: {', '.join(model.classes)}",
             "Name the class folders alike, in the same order.",
         )
-    channels = model.preprocess.channels
-    if grey == "error" and data.layout.channels == 1 < channels and data.name != trained_on:
+
+
+def check_colours(model: Model, data: ImageData, images: Dataset[Sample]) -> None:
+    """Refuse grey pictures for a model of colours, unless it was trained on these: every one of eight, spread over them.
+
+    Raises:
+        UsageError: They are grey.
+    """
+    channels, count = model.preprocess.channels, len(images)  # type: ignore[arg-type]  # a subset, which has a length
+    if channels == 1 or data.name == getattr(model, "data_name", None):
+        return
+    looked = (images[index * count // min(count, 8)].image for index in range(min(count, 8)))
+    if all(torch.equal(image, image[:1].expand_as(image)) for image in looked):
         raise UsageError(
             f"{data.name} has grey pictures",
-            f"pictures of {channels} channels, as the model's preprocess says",
+            f"colours in {channels} channels, as the model's preprocess says",
             "Give colour pictures; or --grey repeat, and each channel gets the grey.",
         )
 
@@ -123,6 +131,8 @@ def _tree(choice: str) -> Tree:
     if not path.is_file():
         close = get_close_matches(choice, names, n=1)
         remedy = f"Did you mean {close[0]}?" if close else "Correct the path."
+        if path.is_dir():
+            remedy = f"Say what it holds: --data ImageFolder --data.root {choice}, or Scans."
         raise UsageError(f"--data {choice}, which is no file", f"a YAML file, or one of {', '.join(names)}", remedy)
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from vitkit.files import replacing
 
 
 class RunFolder(L.Callback):
-    """Write the config and the splits when training starts, and say what was reached when it ends.
+    """Write the config and the splits together with the first checkpoint, and say what was reached when it ends.
 
     Args:
         folder: The run's folder.
@@ -22,18 +22,22 @@ class RunFolder(L.Callback):
 
     def __init__(self, folder: Path, config: str, best: ModelCheckpoint) -> None:
         self.folder, self.config, self.best = folder, config, best
-        self.suite = "quick"
+        self.suite, self.written = "quick", False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write config.yaml and splits.json."""
-        if not trainer.is_global_zero:
-            return
-        if trainer.ckpt_path is None and (self.folder / "last.ckpt").exists():
-            remark(f"{self.folder} holds an earlier run, which this one overwrites; --name gives another folder")
-        write(self.folder / "config.yaml", self.config)
+        """Tell of an earlier run, which stays as it is until this one has a checkpoint."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.suite = "volume" if data.ndim == 3 else "quick"
-        write(self.folder / "splits.json", json.dumps(data.splits(), indent=1))
+        if trainer.is_global_zero and trainer.ckpt_path is None and (self.folder / "last.ckpt").exists():
+            remark(f"{self.folder} holds an earlier run, which this one overwrites after its first epoch; --name gives another")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write config.yaml and splits.json, just before the first checkpoint, which they are about."""
+        if trainer.is_global_zero and not self.written:
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            write(self.folder / "config.yaml", self.config)
+            write(self.folder / "splits.json", json.dumps(data.splits(), indent=1))
+            self.written = True
 
     def report(self) -> None:
         """Say what was reached, where it is, and what to do with it; for when the progress bar has gone."""

@@ -39,7 +39,7 @@ def read_csv(path: Path, root: Path, label: str | None = None, msd: Manifest | N
         )
     if double := {name for name in columns if columns.count(name) > 1}:
         raise DataError(f"{path} has several columns {', '.join(sorted(double))}", "one of a name", "Rename all but one.")
-    wanted = label or "label"
+    wanted = "label" if label is None or label.lower() == "label" else label
     unlabelled = None
     if wanted not in columns:
         rest = [name for name in columns if name not in _COLUMNS]
@@ -123,7 +123,7 @@ def header(path: Path) -> list[str]:
     """The columns, stripped, and in lower case where vitkit knows the name."""
     text, separator = _dialect(path)
     names = [name.strip() for name in next(csv.reader(StringIO(text, newline=""), delimiter=separator), [])]
-    return [name.lower() if name.lower() in _COLUMNS else name for name in names]
+    return [name.lower() if name.lower() in (*_COLUMNS, "label") else name for name in names]
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:

@@ -1,11 +1,12 @@
 """How the file of a scan becomes a tensor for a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -82,7 +83,8 @@ class Reading:
     ) -> Float[Tensor, "1 right front head"]:
         volume = self.read(path, nonfinite=self.nonfinite, constant=self.constant).oriented("RAS")
         _check_size(path, volume.size if spacing is None else volume.size_at(spacing), limit)
-        volume = self.intensity(volume)
+        flat = bool(volume.data.min() == volume.data.max())  # refused by now, if it is to be
+        volume = replace(volume, data=torch.zeros_like(volume.data)) if flat else self.intensity(volume)
         if self.constant == "error" and volume.data.min() == volume.data.max():
             raise DataError(
                 f"{path}: {type(self.intensity).__name__} leaves all voxels at {float(volume.data.min()):g}",

@@ -22,6 +22,7 @@ from vitkit.data.splits import by_patient, parts_of
 from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
 from vitkit.volumes import Intensity, Percentile
+from vitkit.volumes.axes import parse_codes
 from vitkit.volumes.volume import placed
 
 
@@ -105,6 +106,8 @@ class Scans(ImageData):
         ):
             if value not in choices:
                 raise UsageError(f"data.{name} {value!r}", f"one of {', '.join(choices)}", f"Correct data.{name}.")
+        if assume is not None:
+            parse_codes(assume)
         self.root, self.given_manifest, self.label, self.given = Path(root), manifest, label, classes
         kept = None if cache is None else VolumeCache(cache)
         self.reading = Reading(intensity, nonfinite, assume, xform, constant, frame, kept)

@@ -13,6 +13,7 @@ from torch import Tensor
 from vitkit.corruptions import seed_for
 from vitkit.errors import UsageError
 from vitkit.evaluation.bank import Bank
+from vitkit.evaluation.code import fingerprint_of, is_own
 from vitkit.evaluation.saliency import Saliency
 from vitkit.grid import Grid
 from vitkit.recipe import Recorded
@@ -116,6 +117,10 @@ class Condition(Recorded, ABC):
     def reads(self) -> str | None:
         """A hash of the files that it reads besides the images, or None; with other files it is another run."""
         return None
+
+    def code(self) -> str | None:
+        """A hash of the code, if it is a user's own and not vitkit's; with other code it is another run."""
+        return fingerprint_of(type(self)) if is_own(type(self)) else None
 
     def id(self, severity: float) -> str:
         """Identifier of the condition at a severity, unique in a suite."""

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from vitkit.errors import DataError, UsageError
+from vitkit.errors import DataError, UsageError, VitkitError
 from vitkit.evaluation.condition import Applied, Condition, Context
 from vitkit.evaluation.guards import ClassOrder, Guards, Probe, check_normalisation, check_state
 from vitkit.evaluation.results import CLEAN
@@ -42,8 +43,17 @@ class Pass:
         for (images, labels, ids, real, groups), valid in chunks(self.loader, self.chunk, self.stream) if skipped is None else ():
             real = None if real is None else real.to(self.subject.device)
             context = replace(self.context, ids=ids, real=real)
-            applied = _checked(condition.apply(images.to(self.subject.device), severity, context), condition.id(severity))
-            logits = self.subject(applied.images, applied.keep, real)[:valid]
+            images = images.to(self.subject.device)
+            applied = _applied(condition, images, severity, context)
+            if not done and condition.code() is not None:
+                _check_same(applied, _applied(condition, images, severity, context), condition.id(severity))
+            try:
+                logits = self.subject(applied.images, applied.keep, real)[:valid]
+            except UsageError as error:  # the untouched images went through already, so it is the condition's doing as well
+                if clean:
+                    raise
+                found = f"under {condition.id(severity)}: {error.found}"
+                raise UsageError(found, error.expected, "Look at what the model makes of such images.") from error
             self.subject.check_fit(self.stream, self.classes)  # its number of classes may be known only now
             whose = None if groups is None else groups[:valid]
             part.write(name, ids[:valid], labels[:valid], record(logits, labels[:valid]), logits, whose)
@@ -94,11 +104,34 @@ class Pass:
             self.guards(check_normalisation(self.subject, self.probe, self.chunk))
 
 
-def _checked(applied: Any, identifier: str) -> Applied:
-    """What a condition, perhaps one of a user's own, has made of images."""
+def _applied(condition: Condition, images: Tensor, severity: float, context: Context) -> Applied:
+    """What a condition, perhaps one of a user's own, makes of images."""
+    identifier = condition.id(severity)
+    try:
+        applied: Any = condition.apply(images, severity, context)
+    except (VitkitError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if condition.code() is None:
+            raise
+        found = f"{identifier} fails: {type(error).__name__}: {error}"
+        raise UsageError(found, "images", "Mend that condition; VITKIT_DEBUG=1 shows where.") from error
     if not isinstance(applied, Applied):
         found = f"{identifier}: apply returned {type(applied).__name__}"
         raise UsageError(found, "vitkit.evaluation.Applied", "Return Applied(images).")
+    if applied.images.dtype != images.dtype:
+        found = f"{identifier}: images of {applied.images.dtype}"
+        raise UsageError(found, f"{images.dtype}, as they came", "Convert them back at the end.")
     if not applied.images.isfinite().all():
         raise DataError(f"{identifier}: images that are not finite", "finite values in [0, 1]", "Mend that condition.")
     return applied
+
+
+def _check_same(one: Applied, other: Applied, identifier: str) -> None:
+    """Refuse a user's condition that draws from more than its seeds: nobody could get its numbers again."""
+    if not torch.equal(one.images, other.images):
+        raise UsageError(
+            f"{identifier} makes other images of the same ones when it is called again",
+            "the same, as often as it is called",
+            "Draw what is random from the seeds that it is given, for example with vitkit.corruptions.random.",
+        )

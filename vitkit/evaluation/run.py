@@ -267,6 +267,8 @@ def _describe(
     }
     if read := {f"{one.suite}.{one.name}": files for one in suite.conditions if (files := one.reads()) is not None}:
         key["files"] = read
+    if code := {f"{one.suite}.{one.name}": found for one in suite.conditions if (found := one.code()) is not None}:
+        key["code"] = code
     info = {
         "created": provenance.now(),
         "vitkit": __version__,

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vitkit.errors import UsageError
+from vitkit.evaluation.code import fingerprint_of, is_own
 from vitkit.evaluation.condition import Context
 from vitkit.evaluation.saliency import Saliency
 from vitkit.evaluation.stream import Stream
@@ -103,15 +104,14 @@ class Subject:
         return Context(seed=seed, grid=grid, no_removal=reason, spacing=spacing, saliency=saliency)
 
     def fingerprint(self) -> str:
-        """Hash of a module's classes, arguments and weights; of the name alone for what is no module."""
+        """Hash of a module's classes, arguments and weights, or of a function's code and what it holds on to."""
         digest = sha256()
         if self.module is None:
-            named = self.model if hasattr(self.model, "__qualname__") else type(self.model)
-            digest.update(f"{named.__module__}.{named.__qualname__}".encode())
-            return f"sha256:{digest.hexdigest()}"
+            return fingerprint_of(self.model)
         for name, module in self.module.named_modules():
             arguments = json.dumps(getattr(module, "_recipe_arguments", None), default=lambda value: type(value).__qualname__)
-            digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__} {arguments}\n".encode())
+            code = fingerprint_of(type(module)) if is_own(type(module)) else ""
+            digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__} {arguments}{code}\n".encode())
         for name, value in self.module.state_dict().items():
             if isinstance(value, Tensor):
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

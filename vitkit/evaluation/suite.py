@@ -149,7 +149,7 @@ class Suite:
 
     @classmethod
     def _from_tree(cls, tree: Any) -> "Suite":
-        _check_keys(tree, "the file", required={"name", "conditions"}, optional={"threshold", "profiles"})
+        _check_keys(tree, "the file", required={"name", "conditions"}, optional={"threshold", "profiles", "include"})
         for key, root in (("conditions", Condition), ("profiles", Drift)):
             if not isinstance(listed := tree.get(key, []), list):
                 raise UsageError(f"{key}: {listed!r:.60}", "a list", "Begin every entry with a dash.")

@@ -131,6 +131,8 @@ def _sentences(comparison: RunComparison, key: tuple[str, str]) -> list[str]:
 
 def _sentence(found: Difference, opening: str, capital: bool = True) -> str:
     value = found.difference.value or 0.0
+    if not any((value, found.difference.ci_low, found.difference.ci_high)):
+        return f"{opening}{'' if capital else ','} accuracy is the same, in every resample."
     way = "higher" if value >= 0 else "lower"
     ends = f"{points(found.difference.ci_low or 0.0)} to {points(found.difference.ci_high or 0.0)}{SPACE}points"
     comma = "" if capital else ","

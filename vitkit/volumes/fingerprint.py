@@ -9,14 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from vitkit.errors import VitkitError
+from vitkit.errors import DataError, VitkitError
 from vitkit.volumes.geometry import Xform
 from vitkit.volumes.nifti import dtype_name, opened
 from vitkit.volumes.read import Nonfinite, read, read_mask
-from vitkit.volumes.volume import Volume, length_at
+from vitkit.volumes.volume import Volume, by_axis, length_at
 
 PERCENTILES = (0.5, 50.0, 99.5)
 """Of the intensities of each scan."""
+
+_FAR = 30  # times the median spacing, and less than its 30th part: metres or micrometres, not another protocol
 
 STEP = 8
 """What a proposed size is a multiple of: the voxels of a patch in ``configs/volume/scans.yaml``."""
@@ -143,7 +145,22 @@ def fingerprint(
             except VitkitError as error:
                 problems.append(Problem(mask, error))
         records.append(record)
+    if records:
+        usual = np.median([record.spacing for record in records], axis=0)
+        for record in records:
+            ratios = np.array(record.spacing) / usual
+            if ratios.max() > _FAR or ratios.min() < 1 / _FAR:
+                problems.append(Problem(record.image, _far(record, usual)))
     return Fingerprint(tuple(records), tuple(problems))
+
+
+def _far(record: Record, usual: np.ndarray) -> DataError:
+    told, median = (by_axis([float(f"{step:.3g}") for step in spacing]) for spacing in (record.spacing, usual))
+    return DataError(
+        f"{record.image} has a spacing of {told} mm, where the median is {median} mm",
+        "scans of one kind",
+        "Look at the unit in its header (xyzt_units), or leave it out.",
+    )
 
 
 def _record(path: Path, volume: Volume) -> Record:

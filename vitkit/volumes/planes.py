@@ -82,6 +82,8 @@ def _draw(axes: Any, values: np.ndarray, mask: np.ndarray | None, plane: str, sp
 
 
 def _grey(volume: Volume) -> np.ndarray:
+    if volume.data.min() == volume.data.max():
+        return np.zeros(volume.size)
     try:
         return Percentile()(volume).data[0].numpy()
     except DataError:

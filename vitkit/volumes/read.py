@@ -171,9 +171,9 @@ def values_of(
             raise DataError(
                 f"{file.path} has {len(shape)} axes, {' × '.join(map(str, shape))}",
                 "a scan of three",
-                "Say which frame=N of the fourth axis to read, or that it is channels with channels_last=True."
+                "Say which frame=N of the fourth axis to read; in Python channels_last=True takes all of them as channels."
                 if len(shape) == 4
-                else "Split it into volumes first, for example with nibabel.funcs.four_to_three.",
+                else "Write each of its volumes to a file of its own first.",
             )
         if frame is not None and not 0 <= frame < shape[3]:
             raise UsageError(f"frame {frame} of {file.path}", f"a number from 0 to {shape[3] - 1}", "Correct frame.")

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitkit.errors import UsageError
+from vitkit.evaluation.code import fingerprint_of, is_own
 from vitkit.evaluation.condition import Applied, Condition, Context, check_name, check_severities
 
 _LEAST = {"vitkit.corruptions.image": 1, "vitkit.corruptions.volume": 0}  # severity; the highest is 5
@@ -92,6 +93,11 @@ class Corruption(Condition):
         spacing = None if context.spacing is None else list(context.spacing)
         known = {"spacing": spacing} if self._in_mm else {}
         return {"function": self._recipe_arguments["function"], **self.arguments, **known}
+
+    def code(self) -> str | None:
+        """Of the function."""
+        own = self.function if hasattr(self.function, "__qualname__") else type(self.function)
+        return fingerprint_of(self.function) if is_own(own) else super().code()
 
     def apply(self, images: Float[Tensor, "batch channels *size"], severity: float, context: Context) -> Applied:
         """The function's images, and what share of each was outside of [0, 1]."""

@@ -1,6 +1,6 @@
 """What the model, the loader and the data say of themselves."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +18,7 @@ def check_setup(subject: Subject, stream: Stream, loader: Iterable[Any], classes
     - Images have the size of the model's ``preprocess.size``.
     - The data were not preprocessed for another model: another ``preprocess`` of the loader's data set, or a ``Resize`` and
       ``CenterCrop`` of torchvision's that keep another share than ``preprocess.crop``.
+    - The loader does not leave out the samples of a last batch that is not full.
     - No random augmentation is among the loader's transforms.
     - Not every value is at most 1/255, as after dividing twice. An image that dark is darker than 1 of 255 steps throughout.
     - Where both name their classes and share some of the names, they share all; so does whatever was trained by vitkit (which
@@ -43,6 +44,14 @@ def check_setup(subject: Subject, stream: Stream, loader: Iterable[Any], classes
             f"data with the classes {', '.join(odd[:5])}{' ...' if len(odd) > 5 else ''}, which the model does not name",
             f"the model's classes, {', '.join(subject.classes[:5])}{' ...' if len(subject.classes) > 5 else ''}",
             "Evaluate on the data that the model is for, or name the classes alike.",
+        )
+    dataset = getattr(loader, "dataset", None)
+    total = len(dataset) if isinstance(dataset, Sized) else stream.n
+    if getattr(loader, "drop_last", False) and stream.n < total:
+        yield UsageError(
+            f"a loader with drop_last, which leaves out {total - stream.n} of {total} samples",
+            "all of them",
+            "Make the DataLoader with drop_last=False.",
         )
     yield from _check_transforms(loader, subject.preprocess)
 

@@ -16,6 +16,7 @@ def check_state(subject: Subject, probe: Probe, chunk: int) -> Iterator[UsageErr
     - Logits differ by more than 1e-4 of the largest on a CPU and 1e-2 elsewhere, where the order of sums may change: dropout,
       noise, a state kept between calls. Of a layer whose outputs are dropped with probability p, logits change by about
       sqrt(p / (1 - p)) of their spread, so p = 0.001 is noticed.
+    - They are probabilities: none negative, and all within 1e-3 of a sum of 1.
     - A module is in training mode after the call.
     - A buffer or a parameter changed in the second call; what the first one prepares is its own affair.
 
@@ -35,6 +36,13 @@ def check_state(subject: Subject, probe: Probe, chunk: int) -> Iterator[UsageErr
             f"one that takes images (batch, channels, *size) as they come{size}",
             "Give images of the channels and the size that the model takes.",
         ) from error
+    sums = first[:valid].double().sum(1)
+    if valid > 1 and float(first[:valid].min()) >= 0 and bool(((sums - 1).abs() < 1e-3).all()):
+        yield UsageError(
+            "a model whose outputs are not negative and add up to 1: probabilities",
+            "logits, of which confidences and calibration are computed",
+            "Return what goes into the softmax, or the logarithm of the probabilities.",
+        )
     before = _state(subject)
     second = subject(images, None, real)
     modules = [] if subject.module is None else list(subject.module.named_modules())

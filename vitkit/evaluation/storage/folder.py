@@ -45,6 +45,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file", "a folder", "Choose another --out.")
         self._key = json.loads(json.dumps(key))
+        self._samples = info["data"]["n"]
         self._keys = {identifier: _part_key(key, identifier, what) for identifier, what in parts.items()}
         self._intact: set[str] = set()
         if (path / "run.json").exists():
@@ -137,6 +138,9 @@ class RunFolder:
             if found.get(field) != wanted:
                 place = first_difference(found.get(field), wanted) or ()
                 theirs, ours = at(found.get(field), place), at(wanted, place)
+                if field == "data":  # of which a hash says less than how much there is
+                    before = read_run(self.path)["info"]["data"]["n"]
+                    theirs, ours = f"{theirs} of {before:,} samples", f"{ours} of {self._samples:,} samples"
                 told = f"{self.path / 'run.json'} is of another run: its {'.'.join([field, *place])} is {_brief(theirs)}"
                 raise UsageError(told, _brief(ours), remedy)
 
