@@ -161,6 +161,7 @@ def test_a_limit_is_spread_over_the_split(checkpoint, suite, tmp_path):
     assert evaluate(checkpoint, "--suite", suite, "--out", "a", "--limit", 10) == 0
     found = results(tmp_path / "a")
     assert any("Only 10 of the" in warning for warning in found["warnings"])
+    assert "Intervals draw 10 samples: with fewer than some 30 they are too narrow." in found["warnings"]
     assert evaluate(checkpoint, "--suite", suite, "--out", "b", "--limit", 100000) == 0
     assert results(tmp_path / "b")["warnings"] == []
 

@@ -91,6 +91,11 @@ def _grey(volume: Volume) -> np.ndarray:
 
 
 def _middle(volume: Volume, mask: np.ndarray | None) -> list[int]:
+    if mask is None:
+        values = volume.data[0].numpy()
+        mask = values > values.min()
+        if 2 * mask.sum() > mask.size:  # of a shape in empty space, the shape's own middle
+            mask = None
     if mask is not None and mask.any():
         return [int(np.median(index)) for index in np.nonzero(mask)]
     return [length // 2 for length in volume.size]

@@ -41,7 +41,7 @@ from vitkit.metrics import (
     percentile_interval,
 )
 
-_FEW = 30  # groups below which intervals are too narrow
+_FEW = 30  # samples or groups below which intervals are too narrow
 _COMPARED = {"removed": ("painted", "missingness bias")}
 
 Entry = dict[str, Any]
@@ -78,8 +78,8 @@ def summarise(folder: str | Path) -> Results:
     clean = measured[0]
     config = info["suite"]["config"]
     tree = info | {"model": info["model"] | {"num_classes": clean.entry["classes"]}}
-    if whose is not None and bootstrap.units < _FEW:
-        few = f"Intervals draw {bootstrap.units} groups: with fewer than some {_FEW} they are too narrow."
+    if bootstrap.units < _FEW:
+        few = f"Intervals draw {bootstrap.units} {'samples' if whose is None else 'groups'}: with fewer than some {_FEW} they are too narrow."
         tree |= {"warnings": [*tree["warnings"], few]}
     plain = {"schema_version": SCHEMA_VERSION, **tree, "conditions": [], "curves": [], "comparisons": []}
     empty: Results = read_tree(Results, plain, str(folder / "run.json"))
