@@ -79,7 +79,8 @@ def summarise(folder: str | Path) -> Results:
     config = info["suite"]["config"]
     tree = info | {"model": info["model"] | {"num_classes": clean.entry["classes"]}}
     if bootstrap.units < _FEW:
-        few = f"Intervals draw {bootstrap.units} {'samples' if whose is None else 'groups'}: with fewer than some {_FEW} they are too narrow."
+        drawn = "samples" if whose is None else "groups"
+        few = f"Intervals draw {bootstrap.units} {drawn}: with fewer than some {_FEW} they are too narrow."
         tree |= {"warnings": [*tree["warnings"], few]}
     plain = {"schema_version": SCHEMA_VERSION, **tree, "conditions": [], "curves": [], "comparisons": []}
     empty: Results = read_tree(Results, plain, str(folder / "run.json"))
