@@ -1,17 +1,14 @@
 """How much of something there is: learnt from segmentations, and classified by."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from vitkit.encoder.standardised import SLOPE, Standardised
 from vitkit.encoder.tokens import Tokens
 
-_SLOPE = 4.0
-"""Logits for a deviation at a weight of one, which would else leave every class likely where the amount decides."""
 
-
-class Amount(nn.Module):
+class Amount(Standardised):
     """What share of its voxels is labelled, predicted from each token's features, and logits from the sum of these shares.
 
     A class that depends on how much of something there is (a volume, a load of lesions) is told by one bit a scan, a mask says
@@ -23,19 +20,12 @@ class Amount(nn.Module):
         num_classes: Length of the logits.
     """
 
-    mean: Tensor
-    variance: Tensor
-    batches: Tensor
-
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
         self.share = nn.Linear(dim, 1)
         self.head = nn.Linear(1, num_classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("variance", torch.ones(()))
-        self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch classes"]:
         """What the amounts add to the logits."""
@@ -44,17 +34,7 @@ class Amount(nn.Module):
         if tokens.real is not None:
             shares = shares * tokens.real
         amount = (shares.sum(1) / len(tokens.grid)).clamp(min=1e-6).log()
-        if self.training:
-            self._follow(amount)
-        return self.head(_SLOPE * ((amount - self.mean) / (self.variance + 1e-6).sqrt())[:, None])
-
-    @torch.no_grad()
-    def _follow(self, amount: Float[Tensor, " batch"]) -> None:
-        """Move the running mean and variance: at first a mean over all batches, then one over the last fifty or so."""
-        self.batches += 1
-        rate = torch.clamp(1 / self.batches, min=0.02)
-        self.variance.lerp_((amount - self.mean).square().mean().to(self.variance), rate)
-        self.mean.lerp_(amount.mean().to(self.mean), rate)
+        return self.head(SLOPE * self.standardised(amount)[:, None])
 
     def shares(self, tokens: Tokens) -> Float[Tensor, "batch tokens"]:
         """Logit of the share in each token."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vitkit.attention import Full
 from vitkit.embedding import Invariance, eps_drift, invariance_of
 from vitkit.encoder.amount import Amount
+from vitkit.encoder.depths import Depths
 from vitkit.encoder.distance import by_distance
 from vitkit.encoder.encoder import Encoder
 from vitkit.encoder.tokens import Tokens
@@ -35,6 +36,8 @@ class Classifier(nn.Module, Recorded):
         distance: For segmented shapes: the distance to their surface, in mm or without a spacing in voxels, that becomes 1. Each
             voxel of a shape is seen as its distance to the surface, over this one (:func:`~vitkit.encoder.by_distance`); voxels
             are seen as they are if not given. It is measured on the whole shape, so what ``keep`` removes is not unseen.
+        depths: Whether how these distances are distributed over the whole shape enters the logits, too
+            (:class:`~vitkit.encoder.Depths`).
 
     Raises:
         UsageError: Fewer than two classes, or a preprocess whose channels or axes are not the encoder's, a background outside of
@@ -56,6 +59,7 @@ class Classifier(nn.Module, Recorded):
         background: float | None = None,
         amount: Literal["no", "also", "alone"] = "no",
         distance: float | None = None,
+        depths: bool = False,
     ) -> None:
         super().__init__()
         if distance is not None and not (distance > 0 and isfinite(distance)):
@@ -63,6 +67,8 @@ class Classifier(nn.Module, Recorded):
         if distance is not None and (preprocess.channels != 1 or background not in (None, 0)):
             found = f"distance={distance} for {preprocess.channels} channels and background={background}"
             raise UsageError(found, "one channel, a segmentation, and a background of 0 if any", "Leave distance out.")
+        if depths and (distance is None or amount != "no"):
+            raise UsageError(f"depths with distance={distance} and amount={amount}", "a distance, and no amount", "Set them so.")
         if background is not None and not 0 <= background <= 1:
             raise UsageError(f"background={background}", "an intensity in [0, 1]", "Use 0 for black.")
         if amount not in ("no", "also", "alone"):
@@ -81,6 +87,7 @@ class Classifier(nn.Module, Recorded):
         self.num_classes = num_classes
         self.background = background
         self.distance = distance
+        self.depths = Depths(num_classes) if depths else None
         self.amount = None if amount == "no" else Amount(encoder.dim, num_classes)
         self.head = None
         if amount != "alone":
@@ -99,7 +106,9 @@ class Classifier(nn.Module, Recorded):
 
         ``spacing`` is that of the preprocess if not given.
         """
-        return self.classify(self.encode(images, keep, spacing, real))
+        images = self._seen(images, self._spacing(spacing), real)
+        logits = self.classify(self._encoded(images, keep, self._spacing(spacing), real))
+        return logits if self.depths is None else logits + self.depths(images[:, 0])
 
     def encode(
         self,
@@ -110,7 +119,9 @@ class Classifier(nn.Module, Recorded):
     ) -> Tokens:
         """The encoder's tokens; those that hold nothing real may have been left out."""
         spacing = self._spacing(spacing)
-        images = self._seen(images, spacing, real)
+        return self._encoded(self._seen(images, spacing, real), keep, spacing, real)
+
+    def _encoded(self, images: Tensor, keep: Tensor | None, spacing: Sequence[float] | None, real: Tensor | None) -> Tokens:
         real = self._real(images, real)
         # A rehearsal on tensors without values, and a compiled graph, cannot look at which tokens these are.
         if type(real) is Tensor and keep is None and not torch.compiler.is_compiling():

@@ -46,7 +46,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         weight_decay: AdamW's decay of matrices; norms, offsets, biases, positions and scales do not decay.
         warmup_epochs: Epochs over which the learning rate rises; need not be whole.
         layer_decay: Factor on the learning rate from one block to the one below it; 1 for one rate everywhere. Of vitkit's own
-            encoder only, as are ``background``, ``amount`` and ``distance``.
+            encoder only, as are ``background``, ``amount``, ``distance`` and ``depths``.
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
         mixup: Alpha of the Beta distribution that mixup draws from; 0 for no mixup.
         cutmix: The same for cutmix. With both, a coin is tossed for every batch. In a volume the cut runs through its depth.
@@ -59,6 +59,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         mask_weight: Weight of that second loss.
         distance: For volumes that are segmentations: the distance to the surface that becomes 1 where voxels are seen by how deep
             inside they lie; see :class:`~vitkit.encoder.Classifier`.
+        depths: Whether how these distances are distributed over the whole shape enters the logits, too.
         weights: File of weights to start from, as far as they fit; a head for other classes is replaced.
 
     Raises:
@@ -88,6 +89,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         background: float | None = None,
         amount: Literal["no", "also", "alone"] = "no",
         distance: float | None = None,
+        depths: bool = False,
         mask_weight: float = 1.0,
         weights: str | None = None,
     ) -> None:
@@ -117,13 +119,14 @@ class ClassificationTask(L.LightningModule, Recorded):
                 ("background", background, None),
                 ("amount", amount, "no"),
                 ("distance", distance, None),
+                ("depths", depths, False),
             ):
                 if value != none:
                     found = f"model.{name}={value} for {encoder.name}"
                     raise UsageError(found, f"{none}: only vitkit's own encoder has it", f"Leave model.{name} out.")
             self.model = encoder.make(num_classes, preprocess)
         else:
-            self.model = Classifier(encoder, num_classes, preprocess, background, amount, distance)
+            self.model = Classifier(encoder, num_classes, preprocess, background, amount, distance, depths)
         self.lr, self.weight_decay, self.warmup_epochs, self.layer_decay = lr, weight_decay, warmup_epochs, layer_decay
         mixes = [mix(alpha=alpha, num_classes=num_classes) for mix, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None
