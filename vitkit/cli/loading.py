@@ -87,7 +87,6 @@ def check_fit(model: Model, data: ImageData) -> None:
     Raises:
         UsageError: Another number of classes, or classes of other names than the model was trained for.
     """
-    trained_on = model.data_name if isinstance(model, ClassificationTask) else None
     if data.num_classes != model.num_classes:
         raise UsageError(
             f"{data.name} has {data.num_classes} classes",
@@ -95,7 +94,7 @@ def check_fit(model: Model, data: ImageData) -> None:
             "Give the data that the model is for"
             + (f", or --num-classes {data.num_classes} and weights with such a head." if isinstance(model, Backbone) else "."),
         )
-    if isinstance(model, ClassificationTask) and trained_on is not None and model.classes != data.classes:
+    if isinstance(model, ClassificationTask) and model.data_name is not None and model.classes != data.classes:
         raise UsageError(
             f"{data.name} has the classes {', '.join(data.classes)}",
             f"those the model was trained for: {', '.join(model.classes)}",

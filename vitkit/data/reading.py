@@ -83,8 +83,14 @@ class Reading:
     ) -> Float[Tensor, "1 right front head"]:
         volume = self.read(path, nonfinite=self.nonfinite, constant=self.constant).oriented("RAS")
         _check_size(path, volume.size if spacing is None else volume.size_at(spacing), limit)
-        flat = bool(volume.data.min() == volume.data.max())  # refused by now, if it is to be
-        volume = replace(volume, data=torch.zeros_like(volume.data)) if flat else self.intensity(volume)
+        try:
+            volume = self.intensity(volume)
+        except DataError:
+            if volume.data.min() != volume.data.max():
+                raise
+            volume = replace(
+                volume, data=torch.zeros_like(volume.data)
+            )  # of one value, which would be refused by now if it had to
         if self.constant == "error" and volume.data.min() == volume.data.max():
             raise DataError(
                 f"{path}: {type(self.intensity).__name__} leaves all voxels at {float(volume.data.min()):g}",
