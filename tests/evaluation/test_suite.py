@@ -55,11 +55,11 @@ def test_the_bundled_suites_are_found_by_name():
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ("- 1", "the file: .* expected a mapping with conditions, name, profiles, threshold"),
+        ("- 1", "the file: .* expected a mapping with conditions, include, name, profiles, threshold"),
         ("name: [", "is no YAML"),
         ("name: !!python/object:os.system {}", "is no YAML"),
         ({"name": "a"}, "the file: no conditions"),
-        ({"name": "a", "conditions": [], "severity": 1}, "the file: unknown key severity; expected keys among conditions, name"),
+        ({"name": "a", "conditions": [], "severity": 1}, "the file: unknown key severity; expected keys among .*include, name"),
         ({"name": "a", "conditions": []}, "conditions: suite 'a' has none"),
         ({"name": "a b", "conditions": [GAIN]}, "name 'a b'; expected letters"),
         ({"name": "a", "conditions": GAIN}, "conditions: .* expected a list"),

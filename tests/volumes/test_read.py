@@ -114,7 +114,7 @@ def test_names_do_not_matter_to_what_is_inside(scan, tmp_path):
 def test_a_fourth_axis_of_one_is_none(scan):
     assert read(scan(np.arange(24.0).reshape(2, 3, 4, 1))).size == (2, 3, 4)
     vector = np.arange(48.0).reshape(2, 3, 4, 1, 2)
-    refused(scan(vector), "has 5 axes", "four_to_three")
+    refused(scan(vector), "has 5 axes", "a file of its own")
     assert read(scan(vector), channels_last=True).data.shape == (2, 2, 3, 4)
     refused(scan(np.arange(6.0).reshape(2, 3)), "has 2 axes, 2 × 3")
     with pytest.raises(UsageError, match=r"frame 1 of .*, which has one"):

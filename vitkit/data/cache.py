@@ -106,6 +106,7 @@ class VolumeCache:
             if begin - status.st_ctime_ns < _SETTLED:
                 return content
             try:
+                note.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(note) as temporary:
                     temporary.write_text(json.dumps({"signature": signature, "sha256": content}), encoding="utf-8")
             except OSError as error:
@@ -116,6 +117,7 @@ class VolumeCache:
     def _write(self, entry: Path, volume: Tensor) -> None:
         values = volume.numpy()
         try:
+            entry.parent.mkdir(parents=True, exist_ok=True)
             with replacing(entry) as temporary, temporary.open("wb") as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
                 file.write(_checksum(values.reshape(-1).view(np.uint8), values.shape))
