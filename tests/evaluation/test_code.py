@@ -33,7 +33,9 @@ def around(value):
         (lambda x: x + 1, lambda x: x + 2),
         (lambda x: x + 1, lambda x: x - 1),
         (lambda x: x.sin(), lambda x: x.cos()),
+        (lambda x: x in {1, 2}, lambda x: x in {1, 3}),
         (around(1), around(-1)),
+        (around([[1], [2]]), around([[1, 2], []])),
         (around(torch.zeros(3)), around(torch.tensor([0.0, 0.0, 1e-9]))),
         (around(np.zeros(3)), around(np.zeros(3, np.float32))),
         (functools.partial(pow, 2), functools.partial(pow, 3)),
@@ -60,6 +62,7 @@ def test_what_does_other_things_is_another(one, other):
             torch.nn.Linear(2, 2).requires_grad_(False).apply(lambda m: torch.nn.init.ones_(m.weight).sum() and m.bias.zero_())
         ),
         lambda: torch.relu,
+        lambda: lambda x: x in {"a", "b", "c"},
         lambda: made(f"{CALLED} super().__repr__()\nf = A()"),
     ],
 )

@@ -24,19 +24,19 @@ def fingerprint_of(function: Callable[..., Any]) -> str:
     (True, False)
     """
     digest = sha256()
-    for part in _parts(function, set()):
+    for part in _parts(function, {}):
         digest.update(len(part).to_bytes(8, "little") + part)
     return f"sha256:{digest.hexdigest()}"
 
 
-def _parts(value: Any, seen: set[int]) -> Iterator[bytes]:
+def _parts(value: Any, seen: dict[int, Any]) -> Iterator[bytes]:
     kind = f"{type(value).__module__}.{type(value).__qualname__}".encode()
     if isinstance(value, (int, float, complex, str, bytes, bool, type(None))):
         yield kind + repr(value).encode()
         return
     if id(value) in seen:  # a function that calls itself, say
         return
-    seen.add(id(value))
+    seen[id(value)] = value  # kept, or another value could get its id
     match value:
         case CodeType():
             yield value.co_code + repr(value.co_names).encode()
@@ -59,10 +59,14 @@ def _parts(value: Any, seen: set[int]) -> Iterator[bytes]:
             yield kind + repr(value).encode()
             yield from _parts(value.state_dict(), seen)
         case Mapping():
+            yield f"{len(value)} keys".encode()
             for key, item in value.items():
                 yield from _parts(key, seen)
                 yield from _parts(item, seen)
+        case set() | frozenset():
+            yield repr(sorted(map(repr, value))).encode()
         case list() | tuple():
+            yield f"{len(value)} items".encode()
             for item in value:
                 yield from _parts(item, seen)
         case type():
@@ -75,7 +79,7 @@ def _parts(value: Any, seen: set[int]) -> Iterator[bytes]:
             yield from _parts(vars(value), seen)
 
 
-def _function(function: FunctionType, seen: set[int]) -> Iterator[bytes]:
+def _function(function: FunctionType, seen: dict[int, Any]) -> Iterator[bytes]:
     yield from _parts(function.__code__, seen)
     yield from _parts([function.__defaults__, function.__kwdefaults__], seen)
     for cell in function.__closure__ or ():
@@ -92,7 +96,7 @@ def _function(function: FunctionType, seen: set[int]) -> Iterator[bytes]:
             yield from _parts(value, seen)
 
 
-def _class(owner: type, seen: set[int]) -> Iterator[bytes]:
+def _class(owner: type, seen: dict[int, Any]) -> Iterator[bytes]:
     yield f"{owner.__module__}.{owner.__qualname__}".encode()
     for base in owner.__mro__:
         for name, member in sorted(vars(base).items()) if is_own(base) else ():
