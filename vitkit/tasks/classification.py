@@ -59,7 +59,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         mask_weight: Weight of that second loss.
         distance: For volumes that are segmentations: the distance to the surface that becomes 1 where voxels are seen by how deep
             inside they lie; see :class:`~vitkit.encoder.Classifier`.
-        depths: Whether the distribution of these distances enters the logits, too.
+        depths: Whether how these distances are distributed over the whole shape enters the logits, too.
         weights: File of weights to start from, as far as they fit; a head for other classes is replaced.
 
     Raises:
@@ -95,15 +95,12 @@ class ClassificationTask(L.LightningModule, Recorded):
     ) -> None:
         super().__init__()
         _check_range("lr", lr, lr > 0, "a positive number")
-        for key, number in (
-            ("weight_decay", weight_decay),
-            ("warmup_epochs", warmup_epochs),
-            ("mixup", mixup),
-            ("cutmix", cutmix),
-        ):
-            _check_range(key, number, number >= 0, "a number not below 0")
+        _check_range("weight_decay", weight_decay, weight_decay >= 0, "a number not below 0")
+        _check_range("warmup_epochs", warmup_epochs, warmup_epochs >= 0, "a number not below 0")
         _check_range("layer_decay", layer_decay, 0 < layer_decay <= 1, "a factor in (0, 1]")
         _check_range("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "a share in [0, 1)")
+        _check_range("mixup", mixup, mixup >= 0, "a number not below 0")
+        _check_range("cutmix", cutmix, cutmix >= 0, "a number not below 0")
         _check_range("mask_weight", mask_weight, mask_weight > 0, "a positive number")
         if (amount != "no" or distance is not None) and (mixup or cutmix):
             raise UsageError(
