@@ -90,16 +90,20 @@ def test_batch_size_and_workers_change_no_byte(model, loader, unbroken, tmp_path
 
 def test_every_call_of_the_model_has_the_same_shape(loader, tmp_path):
     """Products of matrices are rounded differently for another number of rows; here that is exaggerated."""
-    seen = set()
 
-    def model(images):
-        seen.add(len(images))
-        return images.flatten(1)[:, :3] * len(images)
+    def counting(seen):
+        def model(images):
+            seen.add(len(images))
+            return images.flatten(1)[:, :3] * len(images)
+
+        return model
 
     outs = [tmp_path / str(batch_size) for batch_size in (1, 7, 64)]
     for out, batch_size in zip(outs, (1, 7, 64), strict=True):
-        evaluate(model, DataLoader(loader.dataset, batch_size=batch_size), Suite("one", [Gain([0.5])]), out, chunk=20)
-    assert seen == {20}
+        seen = set()  # of each run its own: what a function holds on to tells it from another
+        loader = DataLoader(loader.dataset, batch_size=batch_size)
+        evaluate(counting(seen), loader, Suite("one", [Gain([0.5])]), out, chunk=20)
+        assert seen == {20}
     assert content(outs[0]) == content(outs[1]) == content(outs[2])
 
 
