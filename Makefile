@@ -9,6 +9,8 @@ RUN    := runs/demo
 
 # One thread a process: the models here are so small that more only wait for each other, and tests run side by side.
 demo test minimum: export OMP_NUM_THREADS ?= 1
+# Or each of the many commands that tests start would compile vitkit again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18

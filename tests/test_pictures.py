@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {kind: DOCS / "concepts" / f"{kind}.md" for kind in ("density", "bias", "pattern", "scorer", "occlusion", "invariance")}
@@ -15,7 +16,12 @@ PAGES["artefact"] = DOCS / "concepts" / "volume_corruptions.md"
 
 
 @pytest.mark.usefixtures("unchecked")  # as the script is run
-def test_each_picture_is_drawn_kept_and_shown(tmp_path):
+def test_each_picture_is_drawn_kept_and_shown(tmp_path, monkeypatch):
+    def save(figure, file, save=Figure.savefig, **options):
+        figure.set_layout_engine("none")  # finding places for everything takes half of the time
+        save(figure, file, **options)
+
+    monkeypatch.setattr(Figure, "savefig", save)
     runpy.run_path(str(DOCS / "pictures.py"))["main"](tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
     kept = {path.name for kind in PAGES for path in (DOCS / "images").glob(f"{kind}-*.png")}

@@ -142,7 +142,7 @@ def able(backend, scorer, bias, pattern, removed):
 
 def run(backend, scorer, bias, pattern, prefix, removed, dtype=torch.float64):
     """What a backend makes of it, what is defined, and the variables of both."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # which takes a twentieth of the time of the seed of every device
     keep = torch.stack([torch.randperm(len(GRID))[:7].sort().values for _ in range(BATCH)]) if removed else None
     exact = inputs_of(prefix + (7 if removed else len(GRID)), dtype)
     inputs = [x.detach().clone().requires_grad_() for x in exact]
@@ -241,7 +241,7 @@ def test_gradcheck(backend, scorer):
         with nn.utils.stateless._reparametrize_module(module, values):
             return attend(q, k, v, grid, bias=bias, scorer=scorer, backend=backend)
 
-    assert torch.autograd.gradcheck(function, (*inputs, bias.logits, *scorer.parameters()))
+    assert torch.autograd.gradcheck(function, (*inputs, bias.logits, *scorer.parameters()), fast_mode=True)
 
 
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (7,), (2, 3, 2)])

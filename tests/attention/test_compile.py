@@ -64,10 +64,8 @@ class Pooled(torch.nn.Module):
 
 EXPORTED = {
     "dot product": {},
-    "cosine": {"scorer": Cosine(2)},
-    "additive": {"scorer": Additive(2, 8, 4)},
-    "by quadrature": {"bias": SpectralBias(Numeric(2, 2), support="patch")},
-    "axial": {"pattern": [[Axial(gates=2), AlongAxis(1)]], "bias": SpectralBias(Exponential(2, 2))},
+    "additive, by quadrature": {"scorer": Additive(2, 8, 4), "bias": SpectralBias(Numeric(2, 2), support="patch")},
+    "cosine, axial": {"scorer": Cosine(2), "pattern": [[Axial(gates=2), AlongAxis(1)]], "bias": SpectralBias(Exponential(2, 2))},
     "patterns, prefix": {"pattern": Union([Window(2), Neighbourhood(1), Global(stride=2)]), "bias": PrefixBias(2)},
 }
 

@@ -102,7 +102,7 @@ def test_gradcheck():
     def function(q, k, v, *parameters):
         return gathered_attention(q, k, v, Grid((2, 3)), pattern, bias, prefix=1)
 
-    assert torch.autograd.gradcheck(function, (*inputs, *bias.parameters()))
+    assert torch.autograd.gradcheck(function, (*inputs, *bias.parameters()), fast_mode=True)
 
 
 @pytest.mark.parametrize("size", [1e-6, 1e3, 1e6])

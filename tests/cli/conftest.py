@@ -7,7 +7,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
+def environment(unchecked):
+    """As a user's: shapes are not checked either, which the tests of each room do, and which takes a third of the time."""
     before = dict(os.environ)
     yield
     os.environ.clear()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import Subset
 
-from vitkit.data import ImageFolder, Loader, collate
+from vitkit.data import ImageFolder, Loader, collate, workers
 from vitkit.data.workers import death
 from vitkit.errors import DataError
 
@@ -75,6 +75,21 @@ def test_loaders_of_data_name_it(data, loader):
     reading(data.split(loader.split("_")[0]), leave)
     with pytest.raises(DataError, match=r"died while it was reading (train|val)/dog/1\.png"):
         list(getattr(data, loader)())
+
+
+def test_a_second_that_dies_while_the_first_is_told_of(data, monkeypatch):
+    """torch's handler of signals raises wherever Python is at that moment."""
+    deaths, dead = iter([RuntimeError("DataLoader worker (pid 1) exited unexpectedly")]), workers._dead
+
+    def interrupted(iterator):
+        for error in deaths:
+            raise error
+        return dead(iterator)
+
+    monkeypatch.setattr(workers, "_dead", interrupted)
+    images = reading(data.split("val"), leave)
+    with pytest.raises(DataError, match=r"died while it was reading val/dog/1\.png"):
+        list(Loader(images, num_workers=2, collate_fn=collate))
 
 
 def test_other_errors_stay_what_they_are():

@@ -1,10 +1,12 @@
 """What is suggested is what comes of it."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from tests.planning.training import DIM, HEADS, image, spectral, volume
+from tests.planning import training
+from tests.planning.training import DIM, HEADS, spectral
 from vitkit.attention import Axial, Window
 from vitkit.bias import TableBias
 from vitkit.embedding import LearnedPosition, PatchEmbed
@@ -13,6 +15,7 @@ from vitkit.planning import plan, suggest
 from vitkit.preprocess import Preprocess
 
 BATCH = 8
+image, volume = (partial(model, depth=1) for model in (training.image, training.volume))  # a plan of each change takes a while
 
 
 def of(model, limit, **options):
@@ -20,7 +23,7 @@ def of(model, limit, **options):
 
 
 def patched(size):
-    return Classifier(Encoder(PatchEmbed(3, size, 1, DIM), 3, HEADS), 10, Preprocess(size=(16,) * 3))
+    return Classifier(Encoder(PatchEmbed(3, size, 1, DIM), 1, HEADS), 10, Preprocess(size=(16,) * 3))
 
 
 def test_a_plan_of_a_change_is_the_plan_of_the_changed_model():

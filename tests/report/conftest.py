@@ -77,7 +77,7 @@ def line(
     return replace(results, conditions=[*results.conditions, *made], curves=[*results.curves, curve])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def empty() -> Results:
     """Only the untouched images, at 97.2 %."""
     return Results(
@@ -100,7 +100,7 @@ def empty() -> Results:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def results(empty: Results) -> Results:
     """Two curves of occlusion with their comparison, one of brightness with two sides, and a condition that was skipped."""
     made = line(
@@ -131,7 +131,7 @@ def worst(row: int, **changes) -> WorstSample:
     return replace(made, **changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def failing(results: Results) -> Results:
     """The same with three samples that break and one that is wrong at once; the last of the former has no picture."""
     broken = [worst(4), worst(17, share=0.5, first="brightness.gain/2"), worst(40, share=0.25, first="gone/1", picture=None)]

@@ -104,7 +104,7 @@ def test_all_scores_are_logged_and_classes_are_learnt_from_the_data(task, fit):
 def test_training_fits_a_handful_of_digits(task, fit):
     torch.manual_seed(0)
     made = task(lr=5e-3)
-    trainer = fit(made, Digits(batch_size=32), max_epochs=150, overfit_batches=1, limit_val_batches=0)
+    trainer = fit(made, Digits(batch_size=16), max_epochs=120, overfit_batches=1, limit_val_batches=0)
     assert trainer.callback_metrics["train/loss"] < 0.1
 
 

@@ -65,7 +65,13 @@ class Loader(DataLoader[Sample]):
             # The memory that a worker shared can be gone before torch notices that the worker is: that is no RuntimeError.
             if isinstance(error, RuntimeError) and not _DEATH.search(str(error)):
                 raise
-            explained = _explained(_dead(iterator))
+            explained = None
+            for _ in range(
+                10
+            ):  # torch's handler of signals raises here too, once for each that dies, wherever Python happens to be
+                with suppress(RuntimeError):
+                    explained = _explained(_dead(iterator))
+                    break
             if explained is None:
                 raise
             with suppress(RuntimeError):
@@ -81,16 +87,12 @@ class Loader(DataLoader[Sample]):
 def _dead(iterator: Any) -> dict[int, str]:
     """Workers that are gone, and how they went."""
     workers = getattr(iterator, "_workers", [])
-    for _ in range(10):
-        # torch's handler of signals raises here too, until leave was taken of the dead.
-        with suppress(RuntimeError):
-            ended = wait([worker.sentinel for worker in workers], timeout=1.0)
-            for worker in workers:
-                if worker.sentinel in ended:  # its files are closed, which is not yet its end
-                    worker.join(1.0)
-            codes = {worker.pid: worker.exitcode for worker in workers}
-            return {pid: f"killed by signal {-code}" if code < 0 else f"exit code {code}" for pid, code in codes.items() if code}
-    return {}
+    ended = wait([worker.sentinel for worker in workers], timeout=1.0)
+    for worker in workers:
+        if worker.sentinel in ended:  # its files are closed, which is not yet its end
+            worker.join(1.0)
+    codes = {worker.pid: worker.exitcode for worker in workers}
+    return {pid: f"killed by signal {-code}" if code < 0 else f"exit code {code}" for pid, code in codes.items() if code}
 
 
 def death(error: BaseException) -> DataError | None:
