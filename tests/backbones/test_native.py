@@ -21,12 +21,12 @@ def normalised(images):
 def pair(request, tmp_path_factory):
     """A timm model whose every parameter counts, its weights saved and loaded again, and its twin."""
     torch.manual_seed(0)
-    model = timm.create_model(request.param, num_classes=10).eval()
+    model = timm.create_model(request.param, num_classes=10, img_size=112).eval()
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     path = tmp_path_factory.mktemp("weights") / "model.safetensors"
     save_file(model.state_dict(), path)
-    again = timm.create_model(request.param, num_classes=10).eval()
+    again = timm.create_model(request.param, num_classes=10, img_size=112).eval()
     again.load_state_dict(load_file(path))
     size = model.patch_embed.img_size
     return model, to_native(again, Preprocess(size, mean=MEAN, std=STD)), torch.rand(1, 3, *size)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.report.conftest import save
 from vitkit.evaluation import Gain, Suite, compare, evaluate
 from vitkit.evaluation.results import Interval
 from vitkit.report import write_comparison, write_report
@@ -51,9 +52,14 @@ frame.src = {url};
 </script>"""
 
 
-def browse(run: Path, script: str, *, width: int = 1280, scripts: bool = True) -> dict:
-    """Write the page of a run and :func:`look`."""
-    return look(write_report(run), script, width=width, scripts=scripts)
+@pytest.fixture(scope="module")
+def page(results, tmp_path_factory) -> Path:
+    return write_report(save(results, tmp_path_factory.mktemp("page")))
+
+
+@pytest.fixture(scope="module")
+def failing_page(failing, tmp_path_factory) -> Path:
+    return write_report(save(failing, tmp_path_factory.mktemp("failing")))
 
 
 def look(page: Path, script: str, *, width: int = 1280, scripts: bool = True) -> dict:
@@ -84,9 +90,8 @@ WIDTHS = """
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scripts", [True, False])
-def test_nothing_is_wider_than_the_screen(failing, builders, tmp_path, width, scripts):
-    _, save = builders
-    out = browse(save(failing, tmp_path), WIDTHS, width=width, scripts=scripts)
+def test_nothing_is_wider_than_the_screen(failing_page, width, scripts):
+    out = look(failing_page, WIDTHS, width=width, scripts=scripts)
     assert out["inside"] <= width
     assert out["whole"] <= out["inside"]
     assert out["outside"] == []
@@ -94,7 +99,7 @@ def test_nothing_is_wider_than_the_screen(failing, builders, tmp_path, width, sc
 
 
 def test_long_names_are_wider_than_no_screen(results, builders, tmp_path):
-    line, save = builders
+    line, _ = builders
     name = "averylongname" * 20
     made = line(results, name[:60], name[:60], {0.5: 0.3}, Interval(0.2, 0.1, 0.3), unit=name, title=name)
     made = replace(
@@ -106,14 +111,14 @@ def test_long_names_are_wider_than_no_screen(results, builders, tmp_path):
         suite=replace(made.suite, name=name, config={name: name}),
         packages={name: name},
     )
-    out = browse(save(made, tmp_path), WIDTHS, width=400)
+    out = look(write_report(save(made, tmp_path)), WIDTHS, width=400)
     assert out["whole"] <= 400
     assert out["outside"] == []
 
 
-def test_slider_shows_what_the_model_saw_and_where_that_is_on_the_curve(run):
-    out = browse(
-        run,
+def test_slider_shows_what_the_model_saw_and_where_that_is_on_the_curve(page):
+    out = look(
+        page,
         """
   out.ready = page.documentElement.dataset.ready;
   const curve = page.querySelector(".curve");
@@ -144,9 +149,9 @@ def test_slider_shows_what_the_model_saw_and_where_that_is_on_the_curve(run):
     assert out["all"] == [0, 1, 2, 3]
 
 
-def test_tables_sort_by_number_and_by_name(run):
-    out = browse(
-        run,
+def test_tables_sort_by_number_and_by_name(page):
+    out = look(
+        page,
         """
   const table = look("table.sortable").at(-1);
   const headings = [...table.tHead.rows[0].cells];
@@ -169,9 +174,9 @@ def test_tables_sort_by_number_and_by_name(run):
     assert out["sorted"] == 1
 
 
-def test_everything_can_be_seen_without_scripts(run, results):
-    out = browse(
-        run,
+def test_everything_can_be_seen_without_scripts(page, results):
+    out = look(
+        page,
         """
   out.ready = page.documentElement.dataset.ready ?? null;
   out.pictures = look(".steps img").filter((image) => visible(image) && image.naturalWidth > 0).length;
@@ -185,12 +190,11 @@ def test_everything_can_be_seen_without_scripts(run, results):
     assert out == {"ready": None, "pictures": pictures, "curves": 4, "controls": 0, "rings": 0}
 
 
-def test_a_link_opens_the_chapter_that_it_leads_to(failing, builders, tmp_path, monkeypatch):
+def test_a_link_opens_the_chapter_that_it_leads_to(failing, tmp_path, monkeypatch):
     """Closed at first, as with many curves; the table of contents and the answers lead into it, and paper shows everything."""
     monkeypatch.setattr("vitkit.report.page._OPEN", 1)
-    _, save = builders
-    out = browse(
-        save(failing, tmp_path),
+    out = look(
+        write_report(save(failing, tmp_path)),
         """
   const seen = () => look(".curve").filter(visible).map((curve) => curve.id);
   const chapters = look("details.chapter");
@@ -227,9 +231,9 @@ def test_a_link_opens_the_chapter_that_it_leads_to(failing, builders, tmp_path, 
     assert (out["failures"], out["pictures"]) == (4, 3)
 
 
-def test_headings_are_sorted_by_from_the_keyboard(run):
-    out = browse(
-        run,
+def test_headings_are_sorted_by_from_the_keyboard(page):
+    out = look(
+        page,
         """
   const table = look("table.sortable").at(-1);
   const buttons = [...table.tHead.querySelectorAll("th > button")];
