@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from vitkit.cli.allocator import prepare_memory
 
-from vitkit.cli.allocator import keep_memory
+prepare_memory()  # before torch makes a tensor, here and in the processes that measure memory
+
+import torch  # noqa: E402
 
 Step = Callable[[], object]
 Make = Callable[[], Step]
@@ -32,10 +34,9 @@ def compare(
     Without ``memory``, only time is measured, which spares a process for each candidate.
 
     A ratio of times is the median over rounds of the ratio within a round, so that a slow minute of the machine hits both sides.
-    Freed memory is kept, as on vitkit's command line: otherwise what a step has to ask of the system again, and waits for, hangs
-    on what other candidates happen to hold.
+    Freed memory is kept, and in large pages, as on vitkit's command line: otherwise what a step has to ask of the system again,
+    and waits for, hangs on what other candidates happen to hold.
     """
-    keep_memory()
     steps = {name: make() for name, make in candidates.items()}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for index in range(warmup + rounds):
@@ -102,7 +103,7 @@ def environment() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "allocator": "keeps what is freed",
+        "allocator": "keeps what is freed, in large pages",
     }
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from vitkit import __doc__ as summary
 from vitkit import __version__
-from vitkit.cli.allocator import keep_memory
+from vitkit.cli.allocator import prepare_memory
 from vitkit.cli.commands import COMMANDS, OTHERS, TRAINING
 from vitkit.errors import UsageError, VitkitError
 from vitkit.files import FULL
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("VITKIT_DEBUG", "") not in ("", "0")
-    keep_memory()
+    prepare_memory()
     try:
         return _dispatch(arguments)
     except VitkitError as error:

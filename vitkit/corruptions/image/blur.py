@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vitkit.corruptions.image.constants import Constants, constant
 from vitkit.corruptions.image.filters import correlate, gaussian, motion, padded, zoomed
-from vitkit.corruptions.image.pieces import in_pieces
+from vitkit.corruptions.image.pieces import SMALL, in_pieces
 from vitkit.corruptions.random import bits, uniform
 
 
@@ -32,7 +32,7 @@ def defocus_blur(
         UsageError: Another severity.
     """
     kernel = disk(*constant("defocus_blur", severity, constants))
-    return in_pieces("defocus_blur", images, lambda x, _: _round_blur(x, kernel))
+    return in_pieces("defocus_blur", images, lambda x, _: _round_blur(x, kernel), piece=SMALL)
 
 
 def gaussian_blur(
@@ -53,7 +53,7 @@ def gaussian_blur(
         UsageError: Another severity.
     """
     sigma = constant("gaussian_blur", severity, constants)
-    return in_pieces("gaussian_blur", images, lambda x, _: gaussian(x, sigma))
+    return in_pieces("gaussian_blur", images, lambda x, _: gaussian(x, sigma), piece=SMALL)
 
 
 def glass_blur(
