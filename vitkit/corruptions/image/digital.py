@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import ceil
+from math import ceil, prod
 from typing import Literal
 
 import torch
@@ -81,15 +81,11 @@ def pixelate(
         UsageError: Another severity.
     """
     share = constant("pixelate", severity, constants)
-
+    check("pixelate", images)
     down, right = (_Spans(length, max(1, int(length * share)), images.device) for length in images.shape[-2:])
-
-    def change(x: Tensor, _: Sequence[int]) -> Tensor:
-        # Whole rows are moved faster than single pixels, so the image is turned for its columns.
-        means = right.means(down.means(x).mT.contiguous())
-        return down.repeated(right.repeated(means).mT.contiguous())
-
-    return in_pieces("pixelate", images, change)
+    # Whole rows are moved faster than single pixels, so the image is turned for its columns.
+    means = right.means(down.means(images.to(torch.float32)).mT.contiguous()).clamp_(0, 1)
+    return down.repeated(right.repeated(means.to(images.dtype)).mT.contiguous())
 
 
 def jpeg_compression(
@@ -144,24 +140,21 @@ class _Spans:
     """Rows in spans of nearly equal height; a row belongs to the span that its middle lies in."""
 
     def __init__(self, length: int, spans: int, device: torch.device) -> None:
-        firsts = [ceil(i * length / spans - 0.5) for i in range(spans)] + [length]
-        counts = [after - first for first, after in pairwise(firsts)]
-        self.least = min(counts)
-        # Of each span the first row, the second and so on; the last is repeated where there are no more, and does not count.
-        self.rows = [
-            torch.tensor([first + min(step, count - 1) for first, count in zip(firsts, counts, strict=False)], device=device)
-            for step in range(max(counts))
-        ]
+        firsts = [ceil(i * length / spans - 0.5) for i in range(spans)]
+        self.firsts = torch.tensor(firsts, device=device)
+        counts = [after - first for first, after in pairwise([*firsts, length])]
         self.counts = torch.tensor(counts, device=device, dtype=torch.float32)[:, None]
         self.spans = torch.tensor([int((i + 0.5) * spans / length) for i in range(length)], device=device)
 
     def means(self, x: Tensor) -> Tensor:
         """The mean of the rows of each span."""
-        total = x.index_select(-2, self.rows[0])
-        for step, rows in enumerate(self.rows[1:], start=1):
-            row = x.index_select(-2, rows)
-            total += row if step < self.least else row.mul_((self.counts > step).to(x.dtype))
-        return total.mul_(1 / self.counts)
+        *before, height, width = x.shape
+        images = torch.arange(prod(before), device=x.device)
+        starts = (images[:, None] * height + self.firsts).flatten()
+        rows = torch.arange(len(images) * height, device=x.device)
+        # Each row of the result is a bag of rows that follow one another, added up from the first to the last.
+        total = F.embedding_bag(rows, x.reshape(-1, width), starts, mode="sum")
+        return total.view(*before, len(self.firsts), width).mul_(1 / self.counts)
 
     def repeated(self, x: Tensor) -> Tensor:
         """The row of the span at every row."""
