@@ -102,7 +102,7 @@ def test_predict_writes_a_row_per_sample(run, trained, capsys, tmp_path):
     out = tmp_path / "new" / "p.csv"
     assert run("predict", "--ckpt_path", trained / "best.ckpt", "--out", out) == 0
     rows = table(out)
-    assert capsys.readouterr().out == f"{len(rows)} predictions in {out}\n"
+    assert capsys.readouterr().out == f"{len(rows)} predictions of the test split in {out}\n"
     images = [sample.image for sample in Digits().split("test")]
     expected = load_checkpoint(trained / "best.ckpt")(torch.stack(images)).softmax(1)
     found = torch.tensor([[float(row[f"p_{digit}"]) for digit in range(10)] for row in rows])

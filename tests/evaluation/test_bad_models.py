@@ -99,14 +99,26 @@ def test_a_model_that_prepares_itself_in_its_first_call_is_fine(loader):
         (lambda images: (images,), "returns a tuple"),
         (lambda images: images.flatten(1)[:, :3] * float("nan"), "logits that are not finite"),
         (lambda images: images.flatten(1)[:, :2], "a label 2 for a model of 2 classes"),
+        (Dropped, r"the class Dropped; expected a model that was made from it\. Call it first: Dropped\(\.\.\.\)"),
+        ({"weight": torch.ones(3)}, "a dict as the model; expected a module or a function"),
+        (
+            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).double(),
+            r"weights are torch\.float64 .* model\.float\(\)",
+        ),
     ],
-    ids=["colour", "size", "dict", "tuple", "nan", "classes"],
+    ids=["colour", "size", "dict", "tuple", "nan", "classes", "class", "state", "precision"],
 )
 @pytest.mark.parametrize("guard", [True, False])
 def test_what_no_suite_can_run_on_is_refused_with_and_without_guards(loader, tmp_path, unchecked, bad, words, guard):
     with pytest.raises(UsageError, match=words):
         evaluate(bad, loader, SUITE, tmp_path / "out", guard=guard)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_in_place_of_its_loader(unchecked):
+    images = torch.utils.data.TensorDataset(torch.rand(8, 1, 8, 8), torch.arange(8) % 2)
+    with pytest.raises(UsageError, match=r"one image of shape \(1, 8, 8\) and its label; expected batches\. .*DataLoader\("):
+        evaluate(lambda x: x.flatten(1)[:, :2], images, SUITE)
 
 
 def test_a_head_of_another_length_than_the_model_says(loader, model, tmp_path):

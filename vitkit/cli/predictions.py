@@ -28,10 +28,13 @@ class PredictionsFile(L.Callback):
             raise UsageError(f"--out {path} is a folder", "a file", f"Use e.g. {path / 'predictions.csv'}.")
         self.path = path
         self.rows = 0
+        self._of = ""
         self._open = ExitStack()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: ClassificationTask) -> None:  # type: ignore[override]
         """Open a temporary file beside the one to be."""
+        parts = getattr(getattr(getattr(trainer, "datamodule", None), "layout", None), "parts", {})
+        self._of = " of the test split" if "test" in parts and "predict" not in parts else ""
         temporary = self._open.enter_context(replacing(self.path))
         self._writer = csv.writer(self._open.enter_context(temporary.open("w", newline="", encoding="utf-8")))
         self._writer.writerow(["id", "prediction", *(f"p_{name}" for name in pl_module.classes)])
@@ -57,7 +60,7 @@ class PredictionsFile(L.Callback):
 
     def report(self) -> None:
         """Say where it is; for when the progress bar has gone."""
-        say(f"{self.rows} predictions in {self.path}")
+        say(f"{self.rows} predictions{self._of} in {self.path}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Leave nothing half-written."""

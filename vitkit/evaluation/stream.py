@@ -120,6 +120,12 @@ def _batch(item: Any, start: int) -> Batch:
         images, labels, ids = item[0], item[1], None
     else:
         images = labels = ids = None
+    if isinstance(images, Tensor) and images.ndim < 4 and isinstance(labels, Tensor | int) and torch.as_tensor(labels).ndim == 0:
+        raise UsageError(
+            f"one image of shape {tuple(images.shape)} and its label",
+            "batches",
+            "Put the data set into a loader: torch.utils.data.DataLoader(dataset, batch_size=64).",
+        )
     if not isinstance(images, Tensor) or labels is None:
         raise UsageError(
             f"the loader yields {type(item).__name__}",

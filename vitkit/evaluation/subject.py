@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -30,9 +31,22 @@ class Subject:
             takes ``real``.
         device: Where to run it; a module is moved there. If not given, a module stays where it is, and a function gets images on
             the CPU.
+
+    Raises:
+        UsageError: A class in place of a model made from it, or what cannot be called.
     """
 
     def __init__(self, model: Callable[..., Any], device: torch.device | str | None = None) -> None:
+        if isinstance(model, type):
+            raise UsageError(
+                f"the class {model.__name__}", "a model that was made from it", f"Call it first: {model.__name__}(...)."
+            )
+        if not callable(model):
+            raise UsageError(
+                f"a {type(model).__name__} as the model",
+                "a module or a function",
+                "Load weights into the model that they are of.",
+            )
         self.model = model
         self.module = model if isinstance(model, nn.Module) else None
         if self.module is not None and device is not None:
@@ -141,10 +155,21 @@ class Subject:
         """Logits in float32 or more, on the CPU; a model that does not take ``real`` sees padding as black.
 
         Raises:
-            UsageError: The model returns anything but finite logits of shape (batch, classes), of as many classes as it says.
+            UsageError: Weights of another precision than the images, or the model returns anything but finite logits of shape
+                (batch, classes), of as many classes as it says.
         """
         given = {"keep": keep, "real": real if "real" in self._takes else None}
-        logits = self.model(images, **{name: value for name, value in given.items() if value is not None})
+        try:
+            logits = self.model(images, **{name: value for name, value in given.items() if value is not None})
+        except RuntimeError as error:
+            weights = () if self.module is None else self.module.parameters()
+            other = next(
+                (weight.dtype for weight in weights if weight.is_floating_point() and weight.dtype != images.dtype), None
+            )
+            if other is None or not re.search("dtype|type", str(error)):
+                raise
+            remedy = "Call model.float() first, or wrap it in a function that converts the images."
+            raise UsageError(f"a model whose weights are {other} ({error})", f"{images.dtype}, as images are", remedy) from error
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
             kind = f"a tensor of {logits.dtype}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
             raise UsageError(
