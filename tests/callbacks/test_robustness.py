@@ -108,6 +108,12 @@ def test_it_waits_for_an_epoch_that_is_validated(fit):
     assert [bool(areas) for areas in kept.areas()] == [False, True]  # after epochs 2 and 4
 
 
+@pytest.mark.parametrize(("epochs", "options", "said"), [(1, {}, True), (2, {}, False), (1, {"fast_dev_run": True}, False)])
+def test_a_training_too_short_for_it_is_told_of(fit, caplog, epochs, options, said):
+    fit(RobustnessEvery(Suite("one", [Gain([0.5])]), every_n_epochs=2), epochs=epochs, **options)
+    assert ("every_n_epochs=2 never runs in 1 epochs" in caplog.text) == said
+
+
 def test_profiles_are_left_out():
     callback = RobustnessEvery(Suite("drift", [Gain([0.5])], profiles=[AffineDrift(gain=0.5)]))
     assert callback.suite.profiles == []

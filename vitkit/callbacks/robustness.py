@@ -1,5 +1,6 @@
 """A robustness suite during training, every few epochs."""
 
+import logging
 from math import fsum
 
 import lightning.pytorch as L
@@ -10,6 +11,8 @@ from torch.utils.data import DataLoader, Subset
 
 from vitkit.errors import UsageError
 from vitkit.evaluation import Results, Suite, evaluate
+
+log = logging.getLogger(__name__)
 
 
 class RobustnessEvery(L.Callback):
@@ -43,6 +46,15 @@ class RobustnessEvery(L.Callback):
         self.every_n_epochs, self.limit, self.seed = every_n_epochs, limit, seed
         self._areas: dict[str, float] = {}
         self._epoch = -1
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say so if the training will be over before the first run."""
+        if not getattr(trainer, "fast_dev_run", False) and 0 <= (trainer.max_epochs or 0) < self.every_n_epochs:
+            log.warning(
+                "RobustnessEvery with every_n_epochs=%d never runs in %s epochs; use a smaller number or train for longer",
+                self.every_n_epochs,
+                trainer.max_epochs,
+            )
 
     def on_validation_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int, dataloader_idx: int = 0
