@@ -66,10 +66,8 @@ class Loader(DataLoader[Sample]):
             if isinstance(error, RuntimeError) and not _DEATH.search(str(error)):
                 raise
             explained = None
-            for _ in range(
-                10
-            ):  # torch's handler of signals raises here too, once for each that dies, wherever Python happens to be
-                with suppress(RuntimeError):
+            for _ in range(10):
+                with suppress(RuntimeError):  # torch's handler of signals raises here too, once for each worker that dies
                     explained = _explained(_dead(iterator))
                     break
             if explained is None:
