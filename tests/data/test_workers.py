@@ -1,5 +1,6 @@
 """A worker that fails or dies is told of with the file that it was reading."""
 
+import gc
 import os
 import signal
 from multiprocessing import active_children
@@ -12,10 +13,18 @@ from vitkit.data import ImageFolder, Loader, collate, workers
 from vitkit.data.workers import death
 from vitkit.errors import DataError
 
-# What a dead worker had begun to send is left to the garbage collector by torch.
+# What a dead worker had begun to send, and files that torch was opening when its handler of signals raised, are left to the
+# garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 NAMES = [f"{split}/{kind}/{index}.png" for split in ("train", "val") for kind in ("cat", "dog") for index in range(3)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected():
+    """Here, and not in a later test that has nothing to do with it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
