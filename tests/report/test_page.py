@@ -75,6 +75,7 @@ def test_needs_nothing_but_itself(standard):
 
 def test_answers_first(standard):
     text, _ = standard
+    assert 'id="drift"' not in text  # there are no profiles
     body = words(text[text.index("<main") :])
     assert body.startswith(
         "When does accuracy fall below 80 %? On the untouched images accuracy is 97.2 % (95 % interval 93.2 to 100.0 %). "
