@@ -1,13 +1,15 @@
 """Axial attention compiled for this CPU, against its definition in float64; and what becomes of it without a compiler."""
 
+from math import prod
+
 import pytest
 import torch
 
 from tests.attention.test_axial import BIASES, assert_equal, definition, gradients
-from vitkit.attention import Attention, Axial, ScaledDotProduct, attend, compiled
+from vitkit.attention import Attention, Axial, ScaledDotProduct, attend, compiled, tiles
 from vitkit.attention.backends import BACKENDS
 from vitkit.attention.case import Case
-from vitkit.attention.lines import Lines
+from vitkit.attention.lines import Lines, Terms
 from vitkit.bias import NoBias
 from vitkit.grid import Grid
 from vitkit.planning import Ledger
@@ -48,6 +50,27 @@ def test_is_its_definition(shape, window, bias, masked, width):
     theirs = gradients(wanted, [*exact, *logits.parameters()], cotangent.double())
     for one, other in zip(mine, theirs, strict=True):
         assert_equal(one, other, 1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("shape", "lengths"),
+    [((7, 30, 32), None), ((8, 28, 32), (4, 28, 8)), ((3, 40, 36), None), ((33, 32, 32), None), ((3, 9, 20, 30), None)],
+    ids=["two axes at once, one alone", "windows", "each axis alone", "written past the caches", "four axes"],
+)
+def test_grids_too_large_for_the_cache(shape, lengths):
+    """As plain torch has it in float64."""
+    lines = Lines(shape, lengths or shape)
+    q, k, v, cotangent = (torch.randn(1, prod(shape), HEADS, 32) for _ in range(4))
+    biases = [torch.randn(HEADS, length, length) for length in lines.lengths]
+    terms = Terms(0.2, biases, torch.randn(len(shape), HEADS), torch.rand(1, prod(shape)) > 0.3)
+    exact = Terms(0.2, [bias.double() for bias in biases], terms.gates.double(), terms.real)
+    assert_equal(compiled.forward(q, k, v, lines, terms), tiles.forward(q.double(), k.double(), v.double(), lines, exact), 1e-5)
+    learned = [True] * len(shape)
+    found = compiled.backward(cotangent, q, k, v, lines, terms, learned)
+    wanted = tiles.backward(*(x.double() for x in (cotangent, q, k, v)), lines, exact, learned)
+    for mine, theirs in zip((*found[0], found[1], *found[2]), (*wanted[0], wanted[1], *wanted[2]), strict=True):
+        assert_equal(mine, theirs, 1e-5)
 
 
 @needs_compiler

@@ -16,7 +16,7 @@ def test_a_convolution_is_the_product(shape, offset):
     x = torch.randn(*shape, 24, requires_grad=True)
     found = layer(x)
     assert found.is_contiguous()
-    assert "Convolution" in found_by(found)
+    assert "_Project" in found_by(found)
     wanted = linear(x.double(), layer.weight.double(), None if layer.bias is None else layer.bias.double())
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
     cotangent = torch.randn_like(found)
@@ -40,9 +40,38 @@ def found_by(x):
 @pytest.mark.parametrize(("dtype", "tokens"), [(torch.float64, 5000), (torch.bfloat16, 5000), (torch.float32, 5)])
 def test_elsewhere_it_is_linear(dtype, tokens):
     x, weight = torch.randn(1, tokens, 8, dtype=dtype, requires_grad=True), torch.randn(4, 8, dtype=dtype)
-    found = project(x, weight, None)
-    assert "Convolution" not in found_by(found)
+    (found,) = project(x, [weight], [None])
+    assert "_Project" not in found_by(found)
     assert torch.equal(found, linear(x, weight))
+
+
+def test_several_of_the_same_tokens_add_up_their_gradients(monkeypatch):
+    """Also where some are not used, some weights do not learn, and a gradient is to be differentiated again."""
+    monkeypatch.setattr(projection, "MANY", 1)
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 6, requires_grad=True)
+    weights = [torch.randn(width, 6, requires_grad=width != 4) for width in (3, 4, 5)]
+    biases = [torch.randn(3, requires_grad=True), None, torch.randn(5, requires_grad=True)]
+    learned = [x, weights[0], biases[0]]
+
+    def loss(maps):
+        return (maps[0] * maps[1][..., :3].sin()).square().sum()
+
+    mine = torch.autograd.grad(loss(project(x, weights, biases)), learned, create_graph=True)
+    plain = [linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True)]
+    exact = torch.autograd.grad(loss(plain), learned, create_graph=True)
+    for once, wanted in zip(mine, exact, strict=True):
+        torch.testing.assert_close(once, wanted, rtol=1e-4, atol=1e-4)
+    (twice,) = torch.autograd.grad(sum(each.square().sum() for each in mine), [x])
+    (wanted,) = torch.autograd.grad(sum(each.square().sum() for each in exact), [x])
+    torch.testing.assert_close(twice, wanted, rtol=1e-3, atol=1e-2)
+
+
+def test_what_autocasts_is_torchs_own(monkeypatch):
+    monkeypatch.setattr(projection, "MANY", 1)
+    layer, x = Projection(8, 4), torch.randn(2, 3, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
 
 
 def test_a_layer_is_stored_as_linear(monkeypatch):

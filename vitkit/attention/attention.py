@@ -172,6 +172,6 @@ class Attention(nn.Module, Recorded):
         if isinstance(self.pattern, Axial):  # three tensors, of which the lines along an axis are views
             widths = [count * self.head_dim for count in heads]
             offsets = (None,) * 3 if self.qkv.bias is None else self.qkv.bias.split(widths)
-            parts = zip(self.qkv.weight.split(widths), offsets, strict=True)
-            return tuple(project(x, weight, offset).unflatten(2, (-1, self.head_dim)).transpose(1, 2) for weight, offset in parts)
+            parts = project(x, self.qkv.weight.split(widths), offsets)
+            return tuple(part.unflatten(2, (-1, self.head_dim)).transpose(1, 2) for part in parts)
         return self.qkv(x).unflatten(2, (sum(heads), self.head_dim)).transpose(1, 2).split(heads, dim=1)

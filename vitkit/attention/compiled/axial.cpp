@@ -1,14 +1,15 @@
-// Attention along one axis of a grid, on a CPU: vitkit.attention.axial with its loops fused.
+// Attention along the axes of a grid, on a CPU: vitkit.attention.axial with its loops fused.
 //
-// Tensors are (before, length, after, heads, dim), float32 and contiguous; attention goes along `length`. A line of one head is a
-// problem; those of one `before` lie side by side in memory, so some of them are packed together, row by row, into buffers that
-// the cache holds. Weights are kept transposed, (key, query): so a softmax goes down the rows, and nothing is summed across a
-// vector. Rows of all buffers are padded with zeros to whole vectors. Every sum has a fixed order.
+// Tensors are (batch, *grid, heads, dim), float32 and contiguous. The tokens of some heads are packed into buffers that the cache
+// holds, along as many axes as fit, and every line in them is a problem. Weights are kept transposed, (key, query): so a softmax
+// goes down the rows, and nothing is summed across a vector. Rows of all buffers are padded with zeros to whole vectors. Every sum
+// has a fixed order, which does not depend on the batch or the number of threads, but for the gradients of bias and gates.
 
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <immintrin.h>
 #include <omp.h>
 
 namespace {
@@ -27,39 +28,117 @@ typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t Bits __attribute__((vector_size(4 * LANES)));
 typedef float Loose __attribute__((vector_size(4 * LANES), aligned(4)));
 
-constexpr int64_t ROOM = 1 << 15;  // numbers in a buffer
+constexpr int64_t ROOM = 1 << 15;    // numbers in a buffer
+constexpr int64_t LARGE = 1 << 20;   // numbers of a tensor that no core's cache holds
 
 #define INLINE inline __attribute__((always_inline))
 
 INLINE Vec& at(float* x) { return *reinterpret_cast<Vec*>(x); }
 INLINE const Vec& at(const float* x) { return *reinterpret_cast<const Vec*>(x); }
+INLINE Loose& loose(float* x) { return *reinterpret_cast<Loose*>(x); }
+INLINE const Loose& loose(const float* x) { return *reinterpret_cast<const Loose*>(x); }
+
+// Lane i is lane from[i] of the two together.
+INLINE Vec shuffle(const Vec& x, const Vec& y, const Bits& from) {
+#if defined(__clang__)
+    Vec found;
+    for (int i = 0; i < LANES; i++) found[i] = from[i] < LANES ? x[from[i]] : y[from[i] - LANES];
+    return found;
+#else
+    return __builtin_shuffle(x, y, from);
+#endif
+}
+
+// To memory, past the caches: a line that is replaced need not be read first.
+INLINE void stream(float* to, const Vec& x) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(to, reinterpret_cast<__m512>(x));
+#else
+    _mm256_stream_ps(to, reinterpret_cast<__m256>(x));
+#endif
+}
 
 int64_t padded(int64_t n) { return (n + PADDING - 1) / PADDING * PADDING; }
 
-struct Shape {
-    int64_t before, length, after, heads, dim;
-    int64_t across() const { return after * heads; }  // problems side by side
+// What all axes share.
+struct Grid {
+    int64_t batch, axes;
+    const int64_t *sizes, *lengths;  // tokens along each axis, and those of them that see each other: windows of a line
+    int64_t heads, dim;
+    float scale;
+    const float* const* biases;  // of each axis (heads, key, padded query), or null
+    const float* gates;          // (axes, heads), or null
+    const uint8_t* seen;         // (batch, *grid), or null
+    float gate(int64_t axis, int64_t head) const { return gates ? gates[axis * heads + head] : 1.0f; }
+    int64_t longest() const {
+        int64_t most = 0;
+        for (int64_t axis = 0; axis < axes; axis++) most = lengths[axis] > most ? lengths[axis] : most;
+        return most;
+    }
+    int64_t scores(int64_t axis) const { return lengths[axis] * padded(lengths[axis]); }
+};
+
+// As many of the axes before `last` as the cache holds a head's tokens of, but one at least: they are read once for all of them.
+// Heads of neighbouring tokens lie side by side in memory, `across` of them, and some are packed together.
+struct Tile {
+    int64_t first, last, before, tokens, row, after, heads, dim;
+    Tile(const Grid& g, int64_t last)
+        : first(last - 1), last(last), before(g.batch), tokens(g.sizes[first]), row(tokens), after(1), heads(g.heads), dim(g.dim) {
+        while (first > 0 && g.sizes[first - 1] * tokens * width() <= ROOM) tokens *= g.sizes[--first];
+        for (int64_t axis = 0; axis < first; axis++) before *= g.sizes[axis];
+        for (int64_t axis = last; axis < g.axes; axis++) after *= g.sizes[axis];
+    }
+    int64_t across() const { return after * heads; }
     int64_t stride() const { return across() * dim; }
     int64_t width() const { return padded(dim); }
-    int64_t pitch() const { return padded(length); }
-    int64_t each() const { return length * width(); }
+    // Where a token lies in a buffer. Rows along the last axis are set apart, or lines across them would share a few places of the cache.
+    int64_t place(int64_t token) const { return token * width() + token / row * PADDING; }
+    int64_t each() const { return place(tokens); }
     int64_t together() const {
         int64_t some = ROOM / each() > 0 ? ROOM / each() : 1;
         return some < across() ? some : across();
     }
     int64_t blocks() const { return (across() + together() - 1) / together(); }
+    int64_t works() const { return before * blocks(); }
+    bool alone() const { return last - first == 1; }
+    // Whether a tensor is better written past the caches, and whole vectors of it can be.
+    bool streams(const float* x) const {
+        return before * tokens * stride() >= LARGE && dim % LANES == 0 && reinterpret_cast<uintptr_t>(x) % (4 * LANES) == 0;
+    }
 };
 
-// Some problems of one `before`, which are neighbours in memory.
+// Some heads of one `before`, which are neighbours in memory.
 struct Block {
-    int64_t line, first, some, offset;
-    Block(const Shape& s, int64_t index) : line(index / s.blocks()), first(index % s.blocks() * s.together()) {
-        some = first + s.together() < s.across() ? s.together() : s.across() - first;
-        offset = line * s.length * s.stride() + first * s.dim;
+    int64_t before, first, some, offset;
+    Block(const Tile& t, int64_t index) : before(index / t.blocks()), first(index % t.blocks() * t.together()) {
+        some = first + t.together() < t.across() ? t.together() : t.across() - first;
+        offset = before * t.tokens * t.stride() + first * t.dim;
     }
-    int64_t head(const Shape& s, int64_t u) const { return (first + u) % s.heads; }
-    int64_t place(const Shape& s, int64_t u) const { return line * s.length * s.after + (first + u) / s.heads; }
 };
+
+// A line along an axis, in a buffer of one head.
+struct Line {
+    int64_t length, pitch, width, start, step, head;
+    const float* bias;
+    const uint8_t* seen;
+    int64_t further;  // from one key's `seen` to the next
+};
+
+// Calls `visit(line)` for all lines of the block's head `u` along an axis.
+template <class Visit>
+INLINE void lines(const Grid& g, const Tile& t, const Block& block, int64_t u, int64_t axis, Visit visit) {
+    int64_t apart = 1;  // tokens between neighbours
+    for (int64_t later = axis + 1; later < t.last; later++) apart *= g.sizes[later];
+    const int64_t head = (block.first + u) % t.heads, length = g.lengths[axis];
+    const int64_t place = block.before * t.tokens * t.after + (block.first + u) / t.heads;
+    const float* bias = g.biases[axis] ? g.biases[axis] + head * g.scores(axis) : nullptr;
+    for (int64_t i = 0; i < t.tokens; i += length * apart)
+        for (int64_t token = i; token < i + apart; token++) {
+            const uint8_t* seen = g.seen ? g.seen + place + token * t.after : nullptr;
+            const int64_t start = t.place(token);
+            visit(Line{length, padded(length), t.width(), start, t.place(token + apart) - start, head, bias, seen, apart * t.after});
+        }
+}
 
 // Of numbers that are not positive, to two units in the last place. Source: Cephes, expf.
 INLINE Vec exponential(Vec x) {
@@ -81,11 +160,12 @@ INLINE Vec exponential(Vec x) {
 }
 
 template <int rows, int vectors>
-INLINE void corner(int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t width, float* out) {
+INLINE void corner(int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t below, float* out,
+                   int64_t width) {
     Vec sum[rows][vectors] = {};
     for (int64_t k = 0; k < depth; k++) {
         Vec other[vectors];
-        for (int j = 0; j < vectors; j++) other[j] = at(right + k * width + j * LANES);
+        for (int j = 0; j < vectors; j++) other[j] = at(right + k * below + j * LANES);
         for (int i = 0; i < rows; i++) {
             const Vec own = Vec{} + left[i * row + k * step];
             for (int j = 0; j < vectors; j++) sum[i][j] += own * other[j];
@@ -96,76 +176,127 @@ INLINE void corner(int64_t depth, const float* left, int64_t row, int64_t step, 
 }
 
 template <int vectors>
-INLINE void columns(int64_t height, int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t width,
-                    float* out) {
+INLINE void columns(int64_t height, int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t below,
+                    float* out, int64_t width) {
     int64_t i = 0;
-    for (; i + ROWS <= height; i += ROWS) corner<ROWS, vectors>(depth, left + i * row, row, step, right, width, out + i * width);
-    for (; i < height; i++) corner<1, vectors>(depth, left + i * row, row, step, right, width, out + i * width);
+    for (; i + ROWS <= height; i += ROWS)
+        corner<ROWS, vectors>(depth, left + i * row, row, step, right, below, out + i * width, width);
+    for (; i < height; i++) corner<1, vectors>(depth, left + i * row, row, step, right, below, out + i * width, width);
 }
 
-// out (height, width) = left (height, depth) . right (depth, width); left has any strides.
-void product(int64_t height, int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t width,
-             float* out) {
+// out (height, width) = left (height, depth) . right (depth, width); left has any strides, the rows of right are `below` each other.
+void product(int64_t height, int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t below,
+             float* out, int64_t width) {
     int64_t j = 0;
-    for (; j + 2 * LANES <= width; j += 2 * LANES) columns<2>(height, depth, left, row, step, right + j, width, out + j);
-    if (j < width) columns<1>(height, depth, left, row, step, right + j, width, out + j);
+    for (; j + 2 * LANES <= width; j += 2 * LANES) columns<2>(height, depth, left, row, step, right + j, below, out + j, width);
+    if (j < width) columns<1>(height, depth, left, row, step, right + j, below, out + j, width);
 }
 
-// from (length, width) to (dim, pitch)
-INLINE void transpose(const Shape& s, const float* from, float* to) {
-    for (int64_t d = 0; d < s.dim; d++)
-        for (int64_t l = 0; l < s.length; l++) to[d * s.pitch() + l] = from[l * s.width() + d];
+// Two rows of a matrix exchange their blocks of `s` lanes, as in a transposition by halves.
+template <int s>
+INLINE void exchange(Vec& upper, Vec& lower) {
+    Bits first, second;
+    for (int i = 0; i < LANES; i++) {
+        first[i] = i & s ? LANES + i - s : i;
+        second[i] = i & s ? LANES + i : i + s;
+    }
+    const Vec above = shuffle(upper, lower, first);
+    lower = shuffle(upper, lower, second);
+    upper = above;
 }
 
-// Some neighbouring problems, from a tensor to a buffer (problem, length, width).
-INLINE void pack(const Shape& s, int64_t some, const float* from, float scale, float* to) {
-    for (int64_t l = 0; l < s.length; l++)
-        for (int64_t u = 0; u < some; u++) {
-            const float* source = from + l * s.stride() + u * s.dim;
-            float* target = to + u * s.each() + l * s.width();
-            int64_t d = 0;
-            for (; d + LANES <= s.dim; d += LANES) at(target + d) = *reinterpret_cast<const Loose*>(source + d) * scale;
-            for (; d < s.dim; d++) target[d] = source[d] * scale;
+template <int s>
+INLINE void exchange_all(Vec* rows) {
+    for (int j = 0; j < LANES; j++)
+        if (!(j & s)) exchange<s>(rows[j], rows[j + s]);
+}
+
+// A line of tokens, from (length, dim) to (dim, pitch).
+INLINE void transpose(const Line& l, const float* from, float* to) {
+    for (int64_t i = 0; i < l.pitch; i += LANES)
+        for (int64_t d = 0; d < l.width; d += LANES) {
+            Vec rows[LANES];
+            for (int j = 0; j < LANES; j++) rows[j] = i + j < l.length ? at(from + l.start + (i + j) * l.step + d) : Vec{};
+            exchange_all<1>(rows);
+            exchange_all<2>(rows);
+            exchange_all<4>(rows);
+            if (LANES > 8) exchange_all<LANES / 2>(rows);
+            for (int j = 0; j < LANES; j++) at(to + (d + j) * l.pitch + i) = rows[j];
         }
+}
+
+// Calls `vector(outside, inside)` for each whole vector of each token of a block's heads, where it lies in a tensor and in a buffer,
+// and `number` for what is left of a token. VECTORS: how many are whole, or 0 where the compiler does not know.
+template <int VECTORS, class Vector, class Number>
+INLINE void each_of(const Tile& t, const Block& block, Vector vector, Number number) {
+    const int64_t end = VECTORS ? VECTORS * LANES : t.dim / LANES * LANES;
+    int64_t outside = block.offset, inside = 0;
+    for (int64_t start = 0; start < t.tokens; start += t.row, inside += PADDING)
+        for (int64_t i = 0; i < t.row; i++, outside += t.stride(), inside += t.width())
+            for (int64_t u = 0; u < block.some; u++) {
+                const int64_t here = outside + u * t.dim, there = inside + u * t.each();
+                for (int64_t d = 0; d < end; d += LANES) vector(here + d, there + d);
+                for (int64_t d = end; !VECTORS && d < t.dim; d++) number(here + d, there + d);
+            }
+}
+
+template <class Vector, class Number>
+INLINE void each(const Tile& t, const Block& block, Vector vector, Number number) {
+    if (t.dim == LANES) return each_of<1>(t, block, vector, number);
+    if (t.dim == 2 * LANES) return each_of<2>(t, block, vector, number);
+    if (t.dim == 4 * LANES) return each_of<4>(t, block, vector, number);
+    each_of<0>(t, block, vector, number);
+}
+
+// From a tensor to a buffer.
+INLINE void pack(const Tile& t, const Block& block, const float* from, float scale, float* to) {
+    each(
+        t, block, [&](int64_t o, int64_t i) { at(to + i) = loose(from + o) * scale; },
+        [&](int64_t o, int64_t i) { to[i] = from[o] * scale; });
 }
 
 // The reverse, which adds to what is there, or replaces it.
-INLINE void unpack(const Shape& s, const Block& block, const float* from, const float* gate, float scale, bool add, float* to) {
-    for (int64_t l = 0; l < s.length; l++)
-        for (int64_t u = 0; u < block.some; u++) {
-            const float by = gate ? scale * gate[block.head(s, u)] : scale;
-            const float* source = from + u * s.each() + l * s.width();
-            float* target = to + block.offset + l * s.stride() + u * s.dim;
-            int64_t d = 0;
-            for (; d + LANES <= s.dim; d += LANES) {
-                Loose& into = *reinterpret_cast<Loose*>(target + d);
-                const Loose found = at(source + d) * by;
-                into = add ? into + found : found;
-            }
-            for (; d < s.dim; d++) target[d] = source[d] * by + (add ? target[d] : 0.0f);
+INLINE void unpack(const Tile& t, const Block& block, const float* from, bool add, float* to) {
+    const auto put = [&](int64_t o, int64_t i) { to[o] = from[i]; };
+    if (add) {
+        const auto put_more = [&](int64_t o, int64_t i) { to[o] += from[i]; };
+        each(t, block, [&](int64_t o, int64_t i) { loose(to + o) += at(from + i); }, put_more);
+    } else if (t.streams(to)) {
+        each(t, block, [&](int64_t o, int64_t i) { stream(to + o, at(from + i)); }, put);
+        _mm_sfence();
+    } else {
+        each(t, block, [&](int64_t o, int64_t i) { loose(to + o) = at(from + i); }, put);
+    }
+}
+
+// What was found for a line, into its buffer.
+INLINE void put(const Line& l, const float* found, float by, bool add, float* to) {
+    for (int64_t i = 0; i < l.length; i++)
+        for (int64_t d = 0; d < l.width; d += LANES) {
+            Vec& into = at(to + l.start + i * l.step + d);
+            const Vec here = at(found + i * l.width + d) * by;
+            into = add ? into + here : here;
         }
 }
 
-// (key, query): softmax over keys; zeros where none is seen. `seen` of the first key, the next is `after` further.
-INLINE void probabilities(const Shape& s, const float* keys, const float* queries, const float* bias, const uint8_t* seen,
-                          float* weights) {
-    const int64_t pitch = s.pitch();
-    product(s.length, s.dim, keys, s.width(), 1, queries, pitch, weights);
-    for (int64_t i = 0; i < pitch; i += LANES) {
+// (key, query): softmax over keys; zeros where none is seen.
+INLINE void probabilities(const Line& l, const float* keys, const float* queries, int64_t dim, float* weights) {
+    product(l.length, dim, keys + l.start, l.step, 1, queries, l.pitch, weights, l.pitch);
+    for (int64_t i = 0; i < l.pitch; i += LANES) {
         Vec most = Vec{} - INFINITY, total = {};
-        for (int64_t j = 0; j < s.length; j++) {
-            if (seen && !seen[j * s.after]) continue;
-            Vec& here = at(weights + j * pitch + i);
-            if (bias) here += *reinterpret_cast<const Loose*>(bias + j * pitch + i);
+        for (int64_t j = 0; j < l.length; j++) {
+            if (l.seen && !l.seen[j * l.further]) continue;
+            Vec& here = at(weights + j * l.pitch + i);
+            if (l.bias) here += loose(l.bias + j * l.pitch + i);
             most = most < here ? here : most;
         }
-        for (int64_t j = 0; j < s.length; j++) {
-            Vec& here = at(weights + j * pitch + i);
-            here = seen && !seen[j * s.after] ? Vec{} : exponential(here - most);
+        for (int64_t j = 0; j < l.length; j++) {
+            Vec& here = at(weights + j * l.pitch + i);
+            here = l.seen && !l.seen[j * l.further] ? Vec{} : exponential(here - most);
             total += here;
         }
         total = total == 0.0f ? total : 1.0f / total;
-        for (int64_t j = 0; j < s.length; j++) at(weights + j * pitch + i) *= total;
+        for (int64_t j = 0; j < l.length; j++) at(weights + j * l.pitch + i) *= total;
     }
 }
 
@@ -179,97 +310,122 @@ float* buffer(int64_t numbers) {
 
 extern "C" {
 
-// bias: (heads, key, padded query) or null; gate: (heads) or null; seen: (before, length, after) or null. Returns 0, or 1 without memory.
-int vitkit_axial_forward(const float* q, const float* k, const float* v, const float* bias, const float* gate, const uint8_t* seen,
-                         float* out, int64_t before, int64_t length, int64_t after, int64_t heads, int64_t dim, float scale,
-                         int add, int threads) {
-    const Shape s{before, length, after, heads, dim};
-    const int64_t together = s.together(), tokens = together * s.each(), turned = s.width() * s.pitch(), scores = length * s.pitch();
+// Returns 0, or 1 without memory.
+int vitkit_axial_forward(const float* q, const float* k, const float* v, const float* const* biases, const float* gates,
+                         const uint8_t* seen, float* out, int64_t batch, int64_t axes, const int64_t* sizes, const int64_t* lengths,
+                         int64_t heads, int64_t dim, float scale, int threads) {
+    const Grid g{batch, axes, sizes, lengths, heads, dim, scale, biases, gates, seen};
+    const int64_t longest = padded(g.longest()), line = longest * padded(dim);
     int failed = 0;
+    for (int64_t last = axes, first; last > 0; last = first) {
+        const Tile t(g, last);
+        first = t.first;
+        const int64_t tokens = t.together() * t.each();
 #pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
-        float* own = buffer(3 * tokens + turned + scores);
-        failed = !own;
-        float *other = own + tokens, *mean = other + tokens, *queries = mean + tokens, *weights = queries + turned;
+        {
+            float* own = buffer((t.alone() ? 3 : 4) * tokens + 2 * line + longest * longest);
+            failed = !own;
+            float *other = own + tokens, *mean = other + tokens, *queries = mean + tokens, *found = queries + line;
+            float *weights = found + line, *sum = t.alone() ? own : weights + longest * longest;
 #pragma omp for schedule(static)
-        for (int64_t work = 0; work < before * s.blocks(); work++) {
-            if (!own) continue;
-            const Block block(s, work);
-            pack(s, block.some, q + block.offset, scale, own);
-            pack(s, block.some, k + block.offset, 1, other);
-            pack(s, block.some, v + block.offset, 1, mean);
-            for (int64_t u = 0; u < block.some; u++) {
-                const int64_t head = block.head(s, u), here = u * s.each();
-                const uint8_t* keys = seen ? seen + block.place(s, u) : nullptr;
-                transpose(s, own + here, queries);
-                probabilities(s, other + here, queries, bias ? bias + head * scores : nullptr, keys, weights);
-                product(length, length, weights, 1, s.pitch(), mean + here, s.width(), own + here);
+            for (int64_t work = 0; work < t.works(); work++) {
+                if (!own) continue;
+                const Block block(t, work);
+                pack(t, block, q, scale, own);
+                pack(t, block, k, 1, other);
+                pack(t, block, v, 1, mean);
+                for (int64_t u = 0; u < block.some; u++)
+                    for (int64_t axis = first; axis < last; axis++)
+                        lines(g, t, block, u, axis, [&](const Line& l) {
+                            const int64_t here = u * t.each();
+                            transpose(l, own + here, queries);
+                            probabilities(l, other + here, queries, dim, weights);
+                            product(l.length, l.length, weights, 1, l.pitch, mean + here + l.start, l.step, found, l.width);
+                            put(l, found, g.gate(axis, l.head), axis > first, sum + here);
+                        });
+                unpack(t, block, sum, last < axes, out);
             }
-            unpack(s, block, own, gate, 1, add, out);
+            std::free(own);
         }
-        std::free(own);
     }
     return failed;
 }
 
-// The gradients of q, k and v are added to or replaced; those of bias, with its padding, and gate are added to, if not null.
-int vitkit_axial_backward(const float* q, const float* k, const float* v, const float* grad, const float* bias, const float* gate,
-                          const uint8_t* seen, float* grad_q, float* grad_k, float* grad_v, float* grad_bias, float* grad_gate,
-                          int64_t before, int64_t length, int64_t after, int64_t heads, int64_t dim, float scale, int add,
-                          int threads) {
-    const Shape s{before, length, after, heads, dim};
-    const int64_t together = s.together(), tokens = together * s.each(), turned = s.width() * s.pitch(), scores = length * s.pitch();
-    const int64_t biases = grad_bias ? heads * scores : 0;
+// The gradients of q, k and v are replaced; those of biases, with their padding, and of gates are added to, where not null.
+int vitkit_axial_backward(const float* q, const float* k, const float* v, const float* grad, const float* const* biases,
+                          const float* gates, const uint8_t* seen, float* grad_q, float* grad_k, float* grad_v,
+                          float* const* grad_biases, float* grad_gates, int64_t batch, int64_t axes, const int64_t* sizes,
+                          const int64_t* lengths, int64_t heads, int64_t dim, float scale, int threads) {
+    const Grid g{batch, axes, sizes, lengths, heads, dim, scale, biases, gates, seen};
+    const int64_t longest = padded(g.longest()), line = longest * padded(dim);
     int failed = 0;
+    for (int64_t last = axes, first; last > 0; last = first) {
+        const Tile t(g, last);
+        first = t.first;
+        const int64_t tokens = t.together() * t.each();
+        int64_t learned = 0;
+        for (int64_t axis = first; axis < last; axis++) learned += grad_biases[axis] ? heads * g.scores(axis) : 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
-        float* own = buffer(4 * tokens + 2 * turned + 2 * scores + biases + heads);
-        failed = !own;
-        float *other = own + tokens, *mean = other + tokens, *slope = mean + tokens, *queries = slope + tokens;
-        float *turn = queries + turned, *weights = turn + turned, *slopes = weights + scores, *of_bias = slopes + scores;
-        float* of_gate = of_bias + biases;
+        {
+            float* own = buffer((t.alone() ? 4 : 7) * tokens + 5 * line + 2 * longest * longest + learned + padded(g.axes * heads));
+            failed = !own;
+            float *other = own + tokens, *mean = other + tokens, *slope = mean + tokens, *queries = slope + tokens;
+            float *turn = queries + line, *of_query = turn + line, *of_key = of_query + line, *of_value = of_key + line;
+            float *weights = of_value + line, *slopes = weights + longest * longest, *of_biases = slopes + longest * longest;
+            float *of_gates = of_biases + learned, *sums = of_gates + padded(g.axes * heads);
+            float *sum_q = t.alone() ? own : sums, *sum_k = t.alone() ? other : sums + tokens;
+            float* sum_v = t.alone() ? mean : sums + 2 * tokens;
 #pragma omp for schedule(static)
-        for (int64_t work = 0; work < before * s.blocks(); work++) {
-            if (!own) continue;
-            const Block block(s, work);
-            pack(s, block.some, q + block.offset, scale, own);
-            pack(s, block.some, k + block.offset, 1, other);
-            pack(s, block.some, v + block.offset, 1, mean);
-            pack(s, block.some, grad + block.offset, 1, slope);
-            for (int64_t u = 0; u < block.some; u++) {
-                const int64_t head = block.head(s, u), here = u * s.each();
-                const uint8_t* keys = seen ? seen + block.place(s, u) : nullptr;
-                transpose(s, own + here, queries);
-                transpose(s, slope + here, turn);
-                probabilities(s, other + here, queries, bias ? bias + head * scores : nullptr, keys, weights);
-                product(length, dim, mean + here, s.width(), 1, turn, s.pitch(), slopes);
-                product(length, length, weights, s.pitch(), 1, slope + here, s.width(), mean + here);
-                for (int64_t i = 0; i < s.pitch(); i += LANES) {
-                    Vec dots = {};
-                    for (int64_t j = i; j < scores; j += s.pitch()) dots += at(slopes + j) * at(weights + j);
-                    for (int64_t j = i; j < scores; j += s.pitch()) at(slopes + j) = (at(slopes + j) - dots) * at(weights + j);
-                    for (int64_t lane = 0; lane < LANES && i + lane < length; lane++) of_gate[head] += dots[lane];
+            for (int64_t work = 0; work < t.works(); work++) {
+                if (!own) continue;
+                const Block block(t, work);
+                pack(t, block, q, scale, own);
+                pack(t, block, k, 1, other);
+                pack(t, block, v, 1, mean);
+                pack(t, block, grad, 1, slope);
+                for (int64_t u = 0; u < block.some; u++) {
+                    float* of_bias = of_biases;
+                    for (int64_t axis = first; axis < last; axis++) {
+                        lines(g, t, block, u, axis, [&](const Line& l) {
+                            const int64_t here = u * t.each(), there = here + l.start, scores = l.length * l.pitch;
+                            const float by = g.gate(axis, l.head);
+                            transpose(l, own + here, queries);
+                            transpose(l, slope + here, turn);
+                            probabilities(l, other + here, queries, dim, weights);
+                            product(l.length, dim, mean + there, l.step, 1, turn, l.pitch, slopes, l.pitch);
+                            product(l.length, l.length, weights, l.pitch, 1, slope + there, l.step, of_value, l.width);
+                            for (int64_t i = 0; i < l.pitch; i += LANES) {
+                                Vec dots = {};
+                                for (int64_t j = i; j < scores; j += l.pitch) dots += at(slopes + j) * at(weights + j);
+                                for (int64_t j = i; j < scores; j += l.pitch) at(slopes + j) = (at(slopes + j) - dots) * at(weights + j);
+                                float& of_gate = of_gates[axis * heads + l.head];
+                                for (int64_t lane = 0; lane < LANES && i + lane < l.length; lane++) of_gate += dots[lane];
+                            }
+                            if (grad_biases[axis])
+                                for (int64_t j = 0; j < scores; j += LANES) at(of_bias + l.head * scores + j) += at(slopes + j) * by;
+                            product(l.length, l.length, slopes, 1, l.pitch, other + there, l.step, of_query, l.width);
+                            product(l.length, l.length, slopes, l.pitch, 1, own + there, l.step, of_key, l.width);
+                            put(l, of_query, by * scale, axis > first, sum_q + here);
+                            put(l, of_key, by, axis > first, sum_k + here);
+                            put(l, of_value, by, axis > first, sum_v + here);
+                        });
+                        of_bias += grad_biases[axis] ? heads * g.scores(axis) : 0;
+                    }
                 }
-                if (grad_bias) {
-                    const float by = gate ? gate[head] : 1.0f;
-                    for (int64_t j = 0; j < scores; j += LANES) at(of_bias + head * scores + j) += at(slopes + j) * by;
-                }
-                product(length, length, slopes, 1, s.pitch(), other + here, s.width(), slope + here);
-                product(length, length, slopes, s.pitch(), 1, own + here, s.width(), other + here);
+                unpack(t, block, sum_q, last < axes, grad_q);
+                unpack(t, block, sum_k, last < axes, grad_k);
+                unpack(t, block, sum_v, last < axes, grad_v);
             }
-            unpack(s, block, slope, gate, scale, add, grad_q);
-            unpack(s, block, other, gate, 1, add, grad_k);
-            unpack(s, block, mean, gate, 1, add, grad_v);
-        }
 #pragma omp for ordered schedule(static, 1)
-        for (int thread = 0; thread < omp_get_num_threads(); thread++) {
+            for (int thread = 0; thread < omp_get_num_threads(); thread++) {
 #pragma omp ordered
-            if (own) {
-                for (int64_t j = 0; j < biases; j++) grad_bias[j] += of_bias[j];
-                for (int64_t head = 0; grad_gate && head < heads; head++) grad_gate[head] += of_gate[head];
+                for (int64_t axis = first; own && axis < last; axis++) {
+                    for (int64_t j = 0; grad_biases[axis] && j < heads * g.scores(axis); j++) grad_biases[axis][j] += *of_biases++;
+                    for (int64_t j = axis * heads; grad_gates && j < (axis + 1) * heads; j++) grad_gates[j] += of_gates[j];
+                }
             }
+            std::free(own);
         }
-        std::free(own);
     }
     return failed;
 }

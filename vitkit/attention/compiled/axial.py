@@ -34,9 +34,7 @@ def forward(
 ) -> Float[Tensor, "batch tokens heads head_dim"]:
     """As :func:`vitkit.attention.tiles.forward`."""
     total = torch.empty_like(q)
-    for axis, bias in enumerate(terms.biases):
-        tensors = (q, k, v, _turned(bias), _gate(terms, axis), terms.real, total)
-        _call("forward", tensors, lines.along(axis, q).shape, terms.scale, axis)
+    _call("forward", [q, k, v, [_turned(bias) for bias in terms.biases], _gates(terms), terms.real, total], q, lines, terms.scale)
     return total
 
 
@@ -51,15 +49,12 @@ def backward(
 ) -> tuple[list[Tensor], Tensor | None, list[Tensor | None]]:
     """As :func:`vitkit.attention.tiles.backward`."""
     grads = [torch.empty_like(x) for x in (q, k, v)]
-    grad_gates = None if terms.gates is None else torch.zeros_like(terms.gates, memory_format=torch.contiguous_format)
-    grad_biases: list[Tensor | None] = []
-    for axis, (bias, needed) in enumerate(zip(terms.biases, learned, strict=True)):
-        turned = _turned(bias)
-        into = torch.zeros_like(turned) if turned is not None and needed else None
-        into_gate = None if grad_gates is None else grad_gates[axis]
-        tensors = (q, k, v, grad, turned, _gate(terms, axis), terms.real, *grads, into, into_gate)
-        _call("backward", tensors, lines.along(axis, q).shape, terms.scale, axis)
-        grad_biases.append(None if into is None else into[..., : lines.lengths[axis]].mT)
+    gates = _gates(terms)
+    grad_gates = None if gates is None else torch.zeros_like(gates)
+    biases = [_turned(bias) for bias in terms.biases]
+    into = [torch.zeros_like(bias) if bias is not None and needed else None for bias, needed in zip(biases, learned, strict=True)]
+    _call("backward", [q, k, v, grad, biases, gates, terms.real, *grads, into, grad_gates], q, lines, terms.scale)
+    grad_biases = [None if each is None else each[..., :length].mT for each, length in zip(into, lines.lengths, strict=True)]
     return grads, grad_gates, grad_biases
 
 
@@ -68,15 +63,28 @@ def _turned(bias: Float[Tensor, "heads query key"] | None) -> Float[Tensor, "hea
     return None if bias is None else F.pad(bias.mT, (0, -bias.shape[1] % _VECTOR)).contiguous()
 
 
-def _gate(terms: Terms, axis: int) -> Float[Tensor, " heads"] | None:
-    return None if terms.gates is None else terms.gates[axis].contiguous()
+def _gates(terms: Terms) -> Float[Tensor, "axes heads"] | None:
+    return None if terms.gates is None else terms.gates.contiguous()
 
 
-def _call(name: str, tensors: Sequence[Tensor | None], shape: torch.Size, scale: float, axis: int) -> None:
-    """Run the kernel along an axis; what the first one finds replaces, and what every other finds is added."""
-    pointers = [None if x is None else x.data_ptr() for x in tensors]
-    if _function(name)(*pointers, *shape, scale, int(axis > 0), torch.get_num_threads()):
+def _call(
+    name: str,
+    tensors: Sequence[Tensor | list[Tensor | None] | None],
+    q: Float[Tensor, "batch _ heads dim"],
+    lines: Lines,
+    scale: float,
+) -> None:
+    """Run the kernel along all axes; of what there is one for each axis, it gets an array."""
+    axes = len(lines)
+    integers = ctypes.c_int64 * axes
+    pointers = [(ctypes.c_void_p * axes)(*map(_pointer, x)) if isinstance(x, list) else _pointer(x) for x in tensors]
+    sizes = (len(q), axes, integers(*lines.shape), integers(*lines.lengths), *q.shape[2:])
+    if _function(name)(*pointers, *sizes, scale, torch.get_num_threads()):
         raise MemoryError("axial attention found no memory for its buffers")
+
+
+def _pointer(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
 
 
 @cache
@@ -84,6 +92,7 @@ def _function(name: str) -> Callable[..., Any]:
     found = library(_SOURCE)
     assert found is not None
     function = getattr(found, f"vitkit_axial_{name}")
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
     pointers = {"forward": 7, "backward": 12}[name]
-    function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * 5 + [ctypes.c_float] + [ctypes.c_int] * 2
+    function.argtypes = [pointer] * pointers + [integer] * 2 + [pointer] * 2 + [integer] * 2 + [ctypes.c_float, ctypes.c_int]
     return function
