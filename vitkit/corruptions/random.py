@@ -132,25 +132,31 @@ def poisson(seeds: Sequence[int], rates: Float[Tensor, "batch *shape"], stream: 
     >>> poisson([1], torch.zeros(1, 3)).tolist()
     [[0.0, 0.0, 0.0]]
     """
-    shape = rates.shape[1:]
-    low = rates.clamp(max=4)
-    drawn = uniform(seeds, shape, rates.device, stream)
+    count = _counted(rates.shape[1:])
+    flat = rates.reshape(len(seeds), count)
+    low = flat.clamp(max=4)
     # P(≤ n) is the sum of λᵏ·exp(-λ) / k! for k to n; no draw of so few bits is above that of 18.
     power = torch.exp(-low)
+    if rates.dtype == torch.float32:
+        keys = [(*_keys(seed, stream), *_keys(seed, _MANY + stream)) for seed in seeds]
+        out = torch.empty(len(seeds), 2, (count + 1) // 2)
+        if compiled.events(keys, flat, power, out):
+            return out.view(len(seeds), -1)[:, :count].reshape(rates.shape)
+    drawn = uniform(seeds, (count,), rates.device, stream)
     below = power.clone()
-    few = torch.zeros_like(rates, dtype=torch.uint8)
-    above = torch.empty_like(rates, dtype=torch.bool)
-    for count in range(1, 19):
+    few = torch.zeros_like(flat, dtype=torch.uint8)
+    above = torch.empty_like(flat, dtype=torch.bool)
+    for events in range(1, 19):
         few += torch.ge(drawn, below, out=above).view(torch.uint8)
-        below.add_(power.mul_(low), alpha=1 / factorial(count))
-    w = normal(seeds, shape, rates.device, _MANY + stream)
-    root = _root(rates.clamp(min=1))
+        below.add_(power.mul_(low) * (1 / factorial(events)))
+    w = normal(seeds, (count,), rates.device, _MANY + stream)
+    root = _root(flat.clamp(min=1))
     square = w * w
     # λ + w√λ + (1/3 + w²/6) - (w + w³/2) / (36√λ) + (-8/405 + 7w²/810 + w⁴/270) / λ
     many = (square * (1 / 270)).add_(7 / 810).mul_(square).add_(-8 / 405).div_(root)
     many.sub_((square * 0.5).add_(1).mul_(w).mul_(1 / 36)).div_(root)
-    many.add_(square.mul_(1 / 6)).add_(1 / 3).add_(w.mul_(root)).add_(rates).floor_().clamp_(min=0)
-    return torch.where(rates < 4, few.to(rates.dtype), many)
+    many.add_(square.mul_(1 / 6)).add_(1 / 3).add_(w.mul_(root)).add_(flat).floor_().clamp_(min=0)
+    return torch.where(flat < 4, few.to(rates.dtype), many).view(rates.shape)
 
 
 def _counted(shape: Sequence[int]) -> int:

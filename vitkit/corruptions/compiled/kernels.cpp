@@ -67,7 +67,7 @@ inline void direction(uint32_t drawn, float& cosine, float& sine) {
 
 // Calls work(row, from, to) for pieces of rows of `count`, on several threads.
 template <typename Work>
-void in_pieces(int64_t rows, int64_t count, int threads, Work work) {
+void in_pieces(int64_t rows, int64_t count, int64_t threads, Work work) {
     const int64_t pieces = (count + PIECE - 1) / PIECE;
 #pragma omp parallel for num_threads(threads) schedule(static) if (rows * pieces > 1)
     for (int64_t index = 0; index < rows * pieces; index++) {
@@ -76,19 +76,54 @@ void in_pieces(int64_t rows, int64_t count, int threads, Work work) {
     }
 }
 
+// Numbers of events for rates at places from `from` to `to`, with normal numbers w.
+void events(const uint32_t* key, const float* rates, const float* power, const float* w, float* out, int64_t from, int64_t to) {
+    constexpr int64_t SOME = 256;
+    constexpr double factorials[] = {1.0,         2.0,          6.0,           24.0,           120.0,           720.0,
+                                     5040.0,      40320.0,      362880.0,      3628800.0,      39916800.0,      479001600.0,
+                                     6227020800.0, 87178291200.0, 1307674368000.0, 20922789888000.0, 355687428096000.0, 6402373705728000.0};
+    for (int64_t start = from; start < to; start += SOME, w += SOME) {
+        const int64_t count = start + SOME < to ? SOME : to - start;
+        const float* rate = rates + start;
+        float drawn[SOME], term[SOME], below[SOME], few[SOME];
+        for (int64_t i = 0; i < count; i++) {
+            drawn[i] = static_cast<float>(static_cast<int32_t>(hash(static_cast<uint32_t>(start + i), key[0], key[1]) >> 8)) * 0x1p-24f;
+            term[i] = below[i] = power[start + i];
+            few[i] = 0;
+        }
+        for (double factorial : factorials) {
+            const float by = static_cast<float>(1 / factorial);
+            for (int64_t i = 0; i < count; i++) {
+                few[i] += drawn[i] >= below[i] ? 1.0f : 0.0f;
+                term[i] *= rate[i] < 4 ? rate[i] : 4.0f;
+                below[i] += term[i] * by;
+            }
+        }
+        for (int64_t i = 0; i < count; i++) {
+            const float root = std::sqrt(rate[i] > 1 ? rate[i] : 1.0f), square = w[i] * w[i];
+            float many = square * static_cast<float>(1.0 / 270) + static_cast<float>(7.0 / 810);
+            many = (many * square + static_cast<float>(-8.0 / 405)) / root;
+            many = (many - (square * 0.5f + 1.0f) * w[i] * static_cast<float>(1.0 / 36)) / root;
+            many = many + square * static_cast<float>(1.0 / 6) + static_cast<float>(1.0 / 3) + w[i] * root + rate[i];
+            many = std::floor(many);
+            out[start + i] = rate[i] < 4 ? few[i] : many > 0 ? many : 0.0f;
+        }
+    }
+}
+
 }  // namespace
 
 extern "C" {
 
 // keys: two of each row; out: (rows, count)
-void vitkit_bits(const uint32_t* keys, uint32_t* out, int64_t rows, int64_t count, int threads) {
+void vitkit_bits(const uint32_t* keys, uint32_t* out, int64_t rows, int64_t count, int64_t threads) {
     in_pieces(rows, count, threads, [=](int64_t row, int64_t from, int64_t to) {
         const uint32_t first = keys[2 * row], second = keys[2 * row + 1];
         for (int64_t i = from; i < to; i++) out[row * count + i] = hash(static_cast<uint32_t>(i), first, second);
     });
 }
 
-void vitkit_uniform(const uint32_t* keys, float* out, int64_t rows, int64_t count, int threads) {
+void vitkit_uniform(const uint32_t* keys, float* out, int64_t rows, int64_t count, int64_t threads) {
     in_pieces(rows, count, threads, [=](int64_t row, int64_t from, int64_t to) {
         const uint32_t first = keys[2 * row], second = keys[2 * row + 1];
         for (int64_t i = from; i < to; i++) {
@@ -99,7 +134,7 @@ void vitkit_uniform(const uint32_t* keys, float* out, int64_t rows, int64_t coun
 }
 
 // out: (rows, 2, half)
-void vitkit_normal(const uint32_t* keys, float* out, int64_t rows, int64_t half, int threads) {
+void vitkit_normal(const uint32_t* keys, float* out, int64_t rows, int64_t half, int64_t threads) {
     in_pieces(rows, half, threads, [=](int64_t row, int64_t from, int64_t to) {
         const uint32_t first = keys[2 * row], second = keys[2 * row + 1];
         float *one = out + row * 2 * half, *other = one + half;
@@ -110,6 +145,27 @@ void vitkit_normal(const uint32_t* keys, float* out, int64_t rows, int64_t half,
             one[i] = far * cosine;
             other[i] = far * sine;
         }
+    });
+}
+
+// keys: two of each row for a uniform and two for a normal number; rates: (rows, count); power: exp(-rate), of 4 at most; out:
+// (rows, 2, half), of which the first `count` of a row are wanted. Source: vitkit.corruptions.random.poisson.
+void vitkit_poisson(const uint32_t* keys, const float* rates, const float* power, float* out, int64_t rows, int64_t count,
+                    int64_t threads) {
+    const int64_t half = (count + 1) / 2;
+    in_pieces(rows, half, threads, [=](int64_t row, int64_t from, int64_t to) {
+        const uint32_t* key = keys + 4 * row;
+        float far[PIECE], sine[PIECE];
+        for (int64_t i = from; i < to; i++) {
+            const float radius = distance(hash(static_cast<uint32_t>(i), key[2], key[3]));
+            float c, s;
+            direction(hash(static_cast<uint32_t>(half + i), key[2], key[3]), c, s);
+            far[i - from] = radius * c;
+            sine[i - from] = radius * s;
+        }
+        events(key, rates + row * count, power + row * count, far, out + row * 2 * half, from, to);
+        events(key, rates + row * count, power + row * count, sine, out + row * 2 * half, half + from,
+               half + to < count ? half + to : count);
     });
 }
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 from math import ceil
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitkit.corruptions import compiled
 from vitkit.corruptions.image.constants import Constants, constant
-from vitkit.corruptions.image.filters import correlate, gaussian, motion, padded, zoomed
-from vitkit.corruptions.image.pieces import SMALL, in_pieces
+from vitkit.corruptions.image.filters import around, correlate, gaussian, motion, padded, zoomed
+from vitkit.corruptions.image.pieces import in_pieces
 from vitkit.corruptions.random import bits, uniform
 
 
@@ -32,7 +34,7 @@ def defocus_blur(
         UsageError: Another severity.
     """
     kernel = disk(*constant("defocus_blur", severity, constants))
-    return in_pieces("defocus_blur", images, lambda x, _: _round_blur(x, kernel), piece=SMALL)
+    return in_pieces("defocus_blur", images, lambda x, _: _round_blur(x, kernel))
 
 
 def gaussian_blur(
@@ -53,7 +55,7 @@ def gaussian_blur(
         UsageError: Another severity.
     """
     sigma = constant("gaussian_blur", severity, constants)
-    return in_pieces("gaussian_blur", images, lambda x, _: gaussian(x, sigma), piece=SMALL)
+    return in_pieces("gaussian_blur", images, lambda x, _: gaussian(x, sigma))
 
 
 def glass_blur(
@@ -159,23 +161,24 @@ def _round_blur(x: Tensor, kernel: Tensor) -> Tensor:
     """
     half, (height, width) = len(kernel) // 2, x.shape[-2:]
     quarter = kernel[half:, half:]
-    steps = (quarter - torch.nn.functional.pad(quarter, (0, 1))[:, 1:]).tolist()
+    weights = (quarter - torch.nn.functional.pad(quarter, (0, 1))[:, 1:]).tolist()
+    cells = [(reach, row, weights[row][reach]) for reach in range(half + 1) for row in range(half + 1)]
+    steps = [(reach, row, weight) for reach, row, weight in cells if abs(weight) > 1e-9]
+    out = torch.zeros_like(x)
+    if compiled.boxes(x, out, steps, [around(height, half, "mirror"), around(width, half, "mirror")], half):
+        return out
     wide = padded(padded(x, -2, half, "mirror"), -1, half, "mirror")
     sums = wide.new_zeros(*wide.shape[:-1], wide.shape[-1] + 1)
     sums[..., 1:] = wide.cumsum(-1)
-    out = torch.zeros_like(x)
     both = torch.empty_like(x)
-    for reach in range(half + 1):
-        heights = [(row, steps[row][reach]) for row in range(half + 1) if abs(steps[row][reach]) > 1e-9]
-        if not heights:
-            continue
+    for reach, rows in groupby(steps, lambda step: step[0]):
         box = sums.narrow(-1, half + reach + 1, width) - sums.narrow(-1, half - reach, width)
-        for row, weight in heights:
+        for _, row, weight in rows:
             if row:
                 torch.add(box.narrow(-2, half - row, height), box.narrow(-2, half + row, height), out=both)
-                out.add_(both, alpha=weight)
+                out.add_(both.mul_(weight))
             else:
-                out.add_(box.narrow(-2, half, height), alpha=weight)
+                out.add_(box.narrow(-2, half, height) * weight)
     return out
 
 

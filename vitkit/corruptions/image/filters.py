@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitkit.corruptions import compiled
+
 Edge = Literal["nearest", "mirror", "reflect"]
 """Beyond the border: the last pixel (aaa|abc), a mirror through the last pixel's middle (dcb|abc) or along its side (cba|abc)."""
 
@@ -25,6 +27,12 @@ def beyond(length: int, before: int, after: int, edge: Edge, device: torch.devic
         case "reflect":
             within = places % (2 * length)
             return torch.minimum(within, 2 * length - 1 - within)
+
+
+@lru_cache(maxsize=64)
+def around(length: int, reach: int, edge: Edge) -> Tensor:
+    """As :func:`beyond`, as far on either side, for compiled loops; not to be written to."""
+    return beyond(length, reach, reach, edge, torch.device("cpu"))
 
 
 def padded(x: Tensor, dim: int, width: int, edge: Edge) -> Tensor:
@@ -55,14 +63,19 @@ def correlate(x: Tensor, weights: Sequence[float], dim: int, edge: Edge) -> Tens
     both = torch.empty_like(out)
     for k in range(1, radius + 1):
         torch.add(wide.narrow(dim, radius - k, length), wide.narrow(dim, radius + k, length), out=both)
-        out.add_(both, alpha=weights[radius + k])
+        out.add_(both.mul_(weights[radius + k]))
     return out
 
 
 def gaussian(x: Tensor, sigma: float | int | tuple[float, float], edge: Edge = "nearest", truncate: float = 4.0) -> Tensor:
     """Gaussian blur of the last two axes; ``sigma`` in pixels, of which less than 0.5 / ``truncate`` changes nothing."""
-    for dim, each in zip((-2, -1), sigma if isinstance(sigma, tuple) else (sigma, sigma), strict=True):
-        weights = gaussian_weights(float(each), truncate) if each > 0 else (1.0,)
+    sigmas = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    both = [gaussian_weights(float(each), truncate) if each > 0 else (1.0,) for each in sigmas]
+    if x.dtype == torch.float32 and all(len(weights) <= length for weights, length in zip(both, x.shape[-2:], strict=True)):
+        out = torch.empty_like(x)
+        if compiled.blur(x, out, both, [around(n, len(w) // 2, edge) for n, w in zip(x.shape[-2:], both, strict=True)]):
+            return out
+    for dim, weights in zip((-2, -1), both, strict=True):
         # Wider than the image, the same few pixels would be added again and again: their weights are added up instead.
         if len(weights) > x.shape[dim]:
             matrix = folded(weights, x.shape[dim], edge).to(x)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitkit.corruptions.image.constants import Constants, constant
-from vitkit.corruptions.image.pieces import SMALL, in_pieces
+from vitkit.corruptions.image.pieces import in_pieces
 from vitkit.corruptions.random import bits, normal, poisson
 
 
@@ -47,7 +47,7 @@ def shot_noise(
         UsageError: Another severity, or not one seed for each image.
     """
     photons = constant("shot_noise", severity, constants)
-    return in_pieces("shot_noise", images, lambda x, seeds: poisson(seeds, x * photons).mul_(1 / photons), seeds, piece=SMALL)
+    return in_pieces("shot_noise", images, lambda x, seeds: poisson(seeds, x * photons).mul_(1 / photons), seeds)
 
 
 def impulse_noise(

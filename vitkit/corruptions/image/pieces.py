@@ -10,8 +10,8 @@ from vitkit.errors import UsageError
 # Values that a CPU takes at once, so that the steps of one operation find them in its cache. An image's result is its own, so
 # how many go together changes nothing.
 _PIECE = 1 << 19
-SMALL = 1 << 18
-"""The same for operations that go over their values many times: one image of 224 × 224, and what it becomes, fits near a core."""
+LARGE = 1 << 21
+"""The same for operations of many steps that are small at first, as those of a fractal are."""
 
 
 def in_pieces(

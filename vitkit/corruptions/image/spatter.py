@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vitkit.corruptions import compiled
 from vitkit.corruptions.image.constants import Constants, constant
-from vitkit.corruptions.image.filters import beyond, gaussian
-from vitkit.corruptions.image.pieces import in_pieces
+from vitkit.corruptions.image.filters import around, beyond, gaussian
+from vitkit.corruptions.image.pieces import LARGE, in_pieces
 from vitkit.corruptions.random import normal
 
 _WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise
@@ -48,7 +49,7 @@ def spatter(
         shine *= strength / shine.amax((1, 2, 3), keepdim=True).clamp(min=1)
         return x + shine * _colour(_WATER, x)
 
-    return in_pieces("spatter", images, change, seeds, channels=(1, 3))
+    return in_pieces("spatter", images, change, seeds, channels=(1, 3), piece=LARGE)
 
 
 def _colour(rgb: tuple[float, float, float], x: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def _colour(rgb: tuple[float, float, float], x: Tensor) -> Tensor:
     return torch.tensor(values, dtype=x.dtype, device=x.device).view(-1, 1, 1)
 
 
-def rims(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
+def rims(levels: Tensor, low: float = 50.0, high: float = 150.0) -> Tensor:
     """True on edges, by Canny 1986: gradients of Sobel that are the largest across the edge, above ``high`` or joined to such.
 
     Args:
@@ -64,6 +65,10 @@ def rims(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
         low: Least gradient, as the sum of both absolute components.
         high: Least gradient of an edge somewhere.
     """
+    tangent = 0.41421356  # of 22.5°
+    edges = torch.empty_like(levels, dtype=torch.bool)
+    if compiled.rims(levels, edges, (low, high, tangent)):
+        return edges
     height, width = levels.shape[-2:]
     rows = beyond(height, 1, 1, "nearest", levels.device)
     wide = levels.index_select(-2, rows).index_select(-1, beyond(width, 1, 1, "nearest", levels.device))
@@ -73,16 +78,15 @@ def rims(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
     down = smooth[..., 2:, :] - smooth[..., :-2, :]
     steep, flat = down.abs(), across.abs()
     size = steep + flat
-    around = F.pad(size, (1, 1, 1, 1))
+    surrounded = F.pad(size, (1, 1, 1, 1))
 
     def at(y: int, x: int) -> Tensor:
-        return around[..., 1 + y : 1 + y + height, 1 + x : 1 + x + width]
+        return surrounded[..., 1 + y : 1 + y + height, 1 + x : 1 + x + width]
 
     # The gradient's direction to the nearest of four, with the neighbour on one side allowed to be as large.
     ahead = torch.where(across * down < 0, (size > at(-1, 1)) & (size > at(1, -1)), (size > at(-1, -1)) & (size > at(1, 1)))
     level = (size > at(0, -1)) & (size >= at(0, 1))
     upright = (size > at(-1, 0)) & (size >= at(1, 0))
-    tangent = 0.41421356  # of 22.5°
     peak = torch.where(steep < tangent * flat, level, torch.where(flat < tangent * steep, upright, ahead))
     possible = peak & (size > low)
     edges = possible & (size > high)
@@ -122,6 +126,9 @@ def _lit(edges: Tensor) -> Tensor:
 def distance(edges: Tensor) -> Tensor:
     """Pixels from each place to the next edge, Euclidean, at most 20."""
     reach = int(_FAR)
+    squares = torch.empty(edges.shape, device=edges.device)
+    if compiled.distances(edges, squares, reach):
+        return squares.sqrt_()
     height, width = edges.shape[-2:]
     # Along a row: steps of 1, 2, 4, 8 and 16 pixels reach every distance to 31.
     along = torch.full_like(edges, reach, dtype=torch.int16).masked_fill_(edges, 0)
@@ -146,6 +153,9 @@ def _lower(x: Tensor, other: Tensor) -> None:
 
 def _mean(x: Tensor) -> Tensor:
     """Over 3 × 3 pixels."""
+    out = torch.empty_like(x)
+    if compiled.mean(x, out, [around(length, 1, "mirror") for length in x.shape[-2:]]):
+        return out
     wide = _mirrored(x)
     rows = wide[..., :-2, :] + wide[..., 1:-1, :] + wide[..., 2:, :]
     return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).mul_(1 / 9)

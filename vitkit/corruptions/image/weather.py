@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vitkit.corruptions import compiled
 from vitkit.corruptions.image.colour import luminance
 from vitkit.corruptions.image.constants import Constants, constant
 from vitkit.corruptions.image.filters import gaussian, motion, padded
-from vitkit.corruptions.image.pieces import in_pieces
+from vitkit.corruptions.image.pieces import LARGE, in_pieces
 from vitkit.corruptions.random import normal, uniform
 
 _DIRECTIONS = 8  # of needles of ice
@@ -72,7 +73,7 @@ def fog(
         largest = x.amax((1, 2, 3), keepdim=True)
         return (x + cloud * amount).mul_(largest / (largest + amount))
 
-    return in_pieces("fog", images, change, seeds)
+    return in_pieces("fog", images, change, seeds, piece=LARGE)
 
 
 def plasma(seeds: Sequence[int], size: int, decay: float | int, device: torch.device | str) -> Float[Tensor, "batch size size"]:
@@ -127,7 +128,7 @@ def frost(
     def change(x: Tensor, seeds: Sequence[int]) -> Tensor:
         return (x * image).add_(pane(seeds, x.shape[-2:], x.shape[1] == 3, x.device), alpha=ice)
 
-    return in_pieces("frost", images, change, seeds)
+    return in_pieces("frost", images, change, seeds, piece=LARGE)
 
 
 def pane(
@@ -156,13 +157,7 @@ def pane(
     towards = (uniform(seeds, (cells[0] * cells[1],), device, stream=2) * _DIRECTIONS).long().gather(1, facet.flatten(1))
     grain = gaussian(normal(seeds, (height, width), device, stream=3), 0.8)
     wide = padded(padded(grain, -2, 8, "reflect"), -1, 8, "reflect")
-    smeared = torch.zeros(_DIRECTIONS, len(seeds), height, width, device=device)
-    for index, needle in enumerate(smeared):
-        down, across = sin(pi * index / _DIRECTIONS), cos(pi * index / _DIRECTIONS)
-        for step in range(-8, 9, 2):
-            top, left = 8 + round(step * down), 8 + round(step * across)
-            needle.add_(wide[:, top : top + height, left : left + width], alpha=(1 - abs(step) / 9) / 0.8)
-    needles = smeared.flatten(2).gather(0, towards[None]).view(len(seeds), height, width)
+    needles = _needles(wide, towards.view(len(seeds), height, width))
     clouds = plasma(seeds, 1 << (max(height, width) - 1).bit_length(), 1.7, device)[:, :height, :width] - 0.5
     level, tint = uniform(seeds, (2, 1, 1), device, stream=100).unbind(1)
     # Bright needles are sharp and dark ones shallow, as ice is.
@@ -170,6 +165,23 @@ def pane(
     if not coloured:
         return ice.unsqueeze(1)
     return torch.stack([ice - 0.16 * tint, ice, ice + 0.05 + 0.04 * tint], 1).clamp_(0, 1)
+
+
+def _needles(wide: Tensor, towards: Tensor) -> Tensor:
+    """Noise with a margin of eight pixels, smeared along the direction of each pixel's facet."""
+    steps = range(-8, 9, 2)
+    angles = [pi * index / _DIRECTIONS for index in range(_DIRECTIONS)]
+    lines = [[(round(step * sin(angle)), round(step * cos(angle))) for step in steps] for angle in angles]
+    weights = [(1 - abs(step) / 9) / 0.8 for step in steps]
+    out = torch.empty(towards.shape, device=wide.device)
+    if compiled.smear(wide, towards, out, lines, weights):
+        return out
+    height, width = towards.shape[-2:]
+    smeared = wide.new_zeros(_DIRECTIONS, *towards.shape)
+    for needle, line in zip(smeared, lines, strict=True):
+        for (down, right), weight in zip(line, weights, strict=True):
+            needle.add_(wide[:, 8 + down : 8 + down + height, 8 + right : 8 + right + width] * weight)
+    return smeared.gather(0, towards[None])[0]
 
 
 def _smooth(coarse: Tensor, size: Sequence[int]) -> Tensor:
