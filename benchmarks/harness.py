@@ -28,11 +28,13 @@ Make = Callable[[], Step]
 
 
 def compare(
-    candidates: Mapping[str, Make], baseline: str, rounds: int = 15, warmup: int = 3, memory: bool = True
+    candidates: Mapping[str, Make], baseline: str, rounds: int = 15, warmup: int = 3, memory: bool = True, again: bool = False
 ) -> dict[str, Any]:
     """Median time and peak memory of each candidate, and their ratios to a baseline measured in the same rounds.
 
-    Without ``memory``, only time is measured, which spares a process for each candidate.
+    Without ``memory``, only time is measured, which spares a process for each candidate. With ``again``, each step is taken twice
+    in a row and the second one is timed, which finds in the caches what the first one left there, and not what the other
+    candidates did.
 
     A ratio of times is the median over rounds of the ratio within a round, so that a slow minute of the machine hits both sides.
     Freed memory is kept, and in large pages, as on vitkit's command line: otherwise what a step has to ask of the system again,
@@ -43,6 +45,8 @@ def compare(
     for index in range(warmup + rounds):
         # Every other round runs backwards, so that no candidate always follows the same one.
         for name in list(steps)[:: 1 if index % 2 else -1]:
+            if again:
+                steps[name]()
             start = time.perf_counter()
             steps[name]()
             elapsed = time.perf_counter() - start

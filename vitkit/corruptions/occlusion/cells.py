@@ -96,9 +96,11 @@ class Cells:
 
     def spread(self, masks: Shaped[Tensor, "batch *grid"]) -> Shaped[Tensor, "batch *size"]:
         """What each cell has, for every pixel in it: where cells are hidden, or scores."""
-        for axis, cuts in enumerate(self.cuts, start=1):
+        # The last axis first, while rows are few: then whole rows are copied for the others.
+        for axis, cuts in reversed(list(enumerate(self.cuts, start=1))):
             if len(cuts) <= cuts[-1]:
-                masks = masks.repeat_interleave(torch.tensor(cuts, device=masks.device).diff(), dim=axis)
+                cell = torch.repeat_interleave(torch.tensor(cuts).diff()).to(masks.device)  # that each pixel is in
+                masks = masks.index_select(axis, cell)
         return masks
 
     def pool(self, values: Float[Tensor, "batch *size"]) -> Float[Tensor, "batch *grid"]:
