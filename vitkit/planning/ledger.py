@@ -13,6 +13,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 
+# torch has formulas of what gives a new tensor only.
+_FORMULAS = {**flop_registry, torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm]}
+
+
 class Ledger(TorchDispatchMode):
     """Within this context, how many bytes of tensors are alive that were made in it, and how many were at most.
 
@@ -49,7 +53,7 @@ class Ledger(TorchDispatchMode):
         made = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         new = sum(self._watch(x) for x in made if x.untyped_storage()._cdata not in there)
         self.peak = max(self.peak, self.live)
-        if (formula := flop_registry.get(func._overloadpacket)) is not None:
+        if (formula := _FORMULAS.get(func._overloadpacket)) is not None:
             self.flops[self.kinds[-1]] += int(formula(*args, **kwargs, out_val=out))
         elif new or func._schema.name.endswith("_"):  # a view moves nothing, an operation in place does
             self.traffic += sum(x.nbytes for x in (*made, *given))

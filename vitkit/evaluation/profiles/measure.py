@@ -43,6 +43,7 @@ def drift(
         UsageError: A transformation that makes something else than finite images of the same shape, or no image at all.
 
     >>> from torch import nn
+    >>> _ = torch.manual_seed(0)
     >>> model = nn.Sequential(nn.Flatten(), nn.LayerNorm(16, elementwise_affine=False, eps=0), nn.Linear(16, 3))
     >>> found = drift(model.double(), torch.rand(4, 1, 4, 4, dtype=torch.float64), lambda x: 0.5 * x + 0.1)
     >>> found.enters, round(found.layers[1].features.median, 1), found.layer("logits").features.q90 < 1e-12
