@@ -11,6 +11,7 @@ import yaml
 
 from vitkit.bias import NoBias, SpectralBias
 from vitkit.cli.main import main
+from vitkit.cli.run_folder import alone
 from vitkit.data import Digits
 from vitkit.tasks import load_checkpoint
 
@@ -211,6 +212,16 @@ def test_a_disk_that_fills_ends_the_run_and_keeps_what_there_is(run, capsys, tmp
     assert "could not be written (No space left on device); the one before it is intact" in capsys.readouterr().err
     assert (tmp_path / "tiny" / "last.ckpt").read_bytes() == before
     assert not list((tmp_path / "tiny").glob(".*"))
+
+
+def test_two_trainings_do_not_share_a_folder(run, tmp_path, capsys):
+    with alone(tmp_path / "tiny"):
+        assert run("fit") == 2
+    captured = capsys.readouterr().err
+    assert "tiny is what another training writes to" in captured
+    assert "--name" in captured
+    assert not list((tmp_path / "tiny").iterdir())
+    assert run("fit") == 0
 
 
 def test_a_volume_of_two_classes_trains_and_predicts(run, tmp_path):

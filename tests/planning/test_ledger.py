@@ -57,6 +57,8 @@ def test_products_are_counted_by_kind_and_the_rest_by_bytes():
         c = a @ b
         assert ledger.flops == {"mine": 2 * 3 * 4 * 5}
         assert ledger.traffic == moved
+        c.addmm_(a, b)
+        assert ledger.flops == {"mine": 2 * 2 * 3 * 4 * 5}
         c + 1
         assert ledger.traffic == moved + 2 * c.nbytes
         c.view(-1)

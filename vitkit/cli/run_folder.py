@@ -1,6 +1,10 @@
 """What a training leaves in its folder, besides checkpoints and logs."""
 
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +12,38 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from vitkit.cli.say import remark, say
+from vitkit.errors import UsageError
 from vitkit.files import replacing
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep every other training out of a run's folder, which would write its checkpoints and logs between this one's.
+
+    Raises:
+        UsageError: Another one is going on in it.
+    """
+    if sys.platform == "win32":  # where nobody is kept out
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)  # the system's lock on the folder itself: no file stays behind, also of what is killed
+    try:
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{folder} is what another training writes to",
+                    "a folder of its own",
+                    "Give this one another --name, or wait.",
+                ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 class RunFolder(L.Callback):

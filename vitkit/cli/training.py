@@ -1,6 +1,7 @@
 """``vitkit fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, with vitkit's models, data and run folder."""
 
 import inspect
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from vitkit.cli.progress import progress
 from vitkit.cli.quiet import quiet
 from vitkit.cli.reasons import explain, refuse_nulls
 from vitkit.cli.recall import Recalled, differences, model_overrides
-from vitkit.cli.run_folder import RunFolder
+from vitkit.cli.run_folder import RunFolder, alone
 from vitkit.cli.say import remark, say
 from vitkit.data import ImageData
 from vitkit.errors import UsageError, VitkitError
@@ -237,7 +238,8 @@ class TrainingCLI(LightningCLI):
             self.model.overrides = self.overrides
             path = None if self.recalled is None else self.recalled.path
             require_memory(self.model, self.datamodule.batch_size, self.trainer)
-            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=path)
+            with alone(self.folder) if self.trainer.is_global_zero else nullcontext():
+                self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=path)
             self._report()
             return
         assert self.recalled is not None

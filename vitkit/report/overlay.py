@@ -41,7 +41,8 @@ def draw_runs(
         line = _LINES[index % len(_LINES)]
         add_band(upper, track, colour, linestyle=line)
         upper.plot(drawn(track), percents(track.accuracies), marker, color=colour, zorder=3, clip_on=False)
-        legend += upper.plot([], [], f"{line}{marker}", color=colour, label=plain(label, 32))
+        words = plain(label, 32) + (" (baseline)" if index == baseline else "")
+        legend += upper.plot([], [], f"{line}{marker}", color=colour, label=words)
         if index == baseline or not differences[index]:
             continue
         aside = (index - (len(labels) - 1) / 2) * 0.015 * width  # so that bars at one severity do not hide each other
@@ -54,7 +55,7 @@ def draw_runs(
         lower.errorbar(x, y, yerr=bars, fmt=marker, color=colour, elinewidth=1.3, capsize=0, markersize=4)
     # Below, because it would lie on the curves of models that are seldom right.
     figure.legend(handles=legend, loc="outside lower left", ncols=2, frameon=False, fontsize=8, handlelength=3.5)
-    lower.set_ylabel(f"Minus {plain(labels[baseline], 18)}\n(points)")
+    lower.set_ylabel("Difference to\nbaseline (points)")
     lower.set_xlabel(plain(tracks[0].scale.axis))
     return figure
 
