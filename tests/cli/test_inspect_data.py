@@ -138,6 +138,14 @@ def test_class_folders_with_a_fault(phantoms, tmp_path, capsys):
     assert "class folder" in capsys.readouterr().out
 
 
+def test_scans_of_other_formats_are_counted(phantoms, tmp_path, capsys):
+    for name in ("old.img", "old.hdr", "deeper/a.NRRD", "deeper/b.nrrd", ".hidden.img"):
+        (phantoms / "images" / name).parent.mkdir(exist_ok=True)
+        (phantoms / "images" / name).touch()
+    assert inspect(phantoms / "images", tmp_path / "out") == 0
+    assert "1 .img, 2 .nrrd; NIfTI is: convert them" in " ".join(capsys.readouterr().out.split())
+
+
 def test_files_that_fit_is_told_how_to_read(tmp_path, capsys):
     values = np.arange(60.0).reshape(3, 4, 5)
     values[1, 1, 1] = np.nan

@@ -46,6 +46,9 @@ _AS_IN_FIT: dict[str, dict[str, Any]] = {
 }
 
 
+_OTHER_FORMATS = (".img", ".img.gz", ".mgz", ".mha", ".mhd", ".nrrd", ".dcm", ".nii.bz2", ".nii.xz")
+
+
 def main(argv: list[str]) -> int:
     """Look at every scan; returns the exit code."""
     description = "Read every scan and mask, say what they are like and what is wrong with which, and draw a few."
@@ -128,6 +131,7 @@ def _faults(manifest: "Manifest", label: str | None) -> "Iterator[VitkitError]":
 
 def _about(manifest: "Manifest") -> Iterator[tuple[str, str]]:
     """What a manifest says of its scans."""
+    from vitkit.data.folders import count_endings
     from vitkit.data.manifest import classes_of
     from vitkit.data.part import SPLITS
 
@@ -142,6 +146,9 @@ def _about(manifest: "Manifest") -> Iterator[tuple[str, str]]:
         elif name == "classes" and manifest.unlabelled is not None:
             hint = " (--label COLUMN)" if "--data.label" in manifest.unlabelled.remedy else ""
             yield name, f"none: {manifest.unlabelled.found}{hint}"
+    if manifest.folders is not None and (others := count_endings(manifest.folders.root, _OTHER_FORMATS)):
+        listed = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
+        yield "not read", f"{listed}; NIfTI is: convert them"
     if patients := {entry.patient for entry in entries} - {None}:
         yield "patients", str(len(patients))
 

@@ -1,6 +1,7 @@
 """Files of one kind in folders named by class."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,13 @@ class Kind:
                 path = Path(parent, name)
                 if self.has(path):
                     yield path.relative_to(folder).as_posix()
+
+
+def count_endings(folder: Path, endings: Sequence[str]) -> Counter[str]:
+    """How many files anywhere below a folder have each of these endings, in lower case; hidden ones are passed over."""
+    names = (path.name.lower() for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = (next((ending for ending in endings if name.endswith(ending)), None) for name in names)
+    return Counter(ending for ending in found if ending is not None)
 
 
 class ClassFolders:
