@@ -117,6 +117,21 @@ def test_threads_and_company_change_nothing():
 
 
 @needs_compiler
+def test_threads_and_company_change_no_gradient():
+    """On a grid whose axes do not all fit into one buffer."""
+    lines, threads = Lines((6, 30, 32), (3, 30, 32)), torch.get_num_threads()
+    q, k, v, cotangent = (torch.randn(2, 6 * 30 * 32, HEADS, 32) for _ in range(4))
+    terms, none = Terms(0.2, [None] * 3), [False] * 3
+    wanted = compiled.backward(cotangent, q, k, v, lines, terms, none)[0]
+    try:
+        torch.set_num_threads(3)
+        found = compiled.backward(*(x[1:] for x in (cotangent, q, k, v)), lines, terms, none)[0]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other[1:]) for one, other in zip(found, wanted, strict=True))
+
+
+@needs_compiler
 @pytest.mark.parametrize("gradients", [False, True])
 def test_it_holds_nothing_but_the_gradients(gradients):
     grid = Grid((8, 9, 10))

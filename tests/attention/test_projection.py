@@ -67,6 +67,34 @@ def test_several_of_the_same_tokens_add_up_their_gradients(monkeypatch):
     torch.testing.assert_close(twice, wanted, rtol=1e-3, atol=1e-2)
 
 
+def test_what_comes_out_may_be_written_to(monkeypatch):
+    """As what comes out of a linear layer may."""
+    monkeypatch.setattr(projection, "MANY", 1)
+    x, layer = torch.randn(2, 3, 8, requires_grad=True), Projection(8, 4)
+    layer(x).relu_().sum().backward()
+    one, other = project(x, [layer.weight, layer.weight], [None, layer.bias])
+    one.mul_(2)
+    (one.sum() + other.sum()).backward()
+    assert x.grad.isfinite().all()
+
+
+def test_gradients_within_autocast(monkeypatch):
+    monkeypatch.setattr(projection, "MANY", 1)
+    x, weights = torch.randn(2, 3, 8, requires_grad=True), [torch.randn(4, 8, requires_grad=True) for _ in range(3)]
+    loss = sum(each.sum() for each in project(x, weights, [None] * 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss.backward()
+    torch.testing.assert_close(x.grad, sum(weight.sum(0) for weight in weights).expand_as(x).detach())
+
+
+@pytest.mark.parametrize("change", [torch.no_grad, torch.inference_mode])
+def test_without_gradients(change, monkeypatch):
+    monkeypatch.setattr(projection, "MANY", 1)
+    layer, x = Projection(8, 4), torch.randn(2, 3, 8).transpose(0, 1)
+    with change():
+        torch.testing.assert_close(layer(x), linear(x, layer.weight, layer.bias))
+
+
 def test_what_autocasts_is_torchs_own(monkeypatch):
     monkeypatch.setattr(projection, "MANY", 1)
     layer, x = Projection(8, 4), torch.randn(2, 3, 8)

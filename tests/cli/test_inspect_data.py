@@ -139,7 +139,7 @@ def test_class_folders_with_a_fault(phantoms, tmp_path, capsys):
 
 
 def test_scans_of_other_formats_are_counted(phantoms, tmp_path, capsys):
-    for name in ("old.img", "old.hdr", "deeper/a.NRRD", "deeper/b.nrrd", ".hidden.img"):
+    for name in ("old.img", "old.hdr", "deeper/a.NRRD", "deeper/b.nrrd", ".hidden.img", ".cache/x.img"):
         (phantoms / "images" / name).parent.mkdir(exist_ok=True)
         (phantoms / "images" / name).touch()
     assert inspect(phantoms / "images", tmp_path / "out") == 0

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +21,6 @@ from vitkit.tasks import load_checkpoint
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run folder; nobody may write into it."""
-    from pathlib import Path
-
     root = tmp_path_factory.mktemp("runs")
     conf = Path(__file__).parents[1] / "conf" / "tiny.yaml"
     assert main(["fit", "--config", str(conf), "--trainer.default_root_dir", str(root)]) == 0
@@ -212,6 +212,21 @@ def test_a_disk_that_fills_ends_the_run_and_keeps_what_there_is(run, capsys, tmp
     assert "could not be written (No space left on device); the one before it is intact" in capsys.readouterr().err
     assert (tmp_path / "tiny" / "last.ckpt").read_bytes() == before
     assert not list((tmp_path / "tiny").glob(".*"))
+
+
+def test_a_folder_is_free_though_a_worker_lives_on(tmp_path):
+    with alone(tmp_path / "run"):
+        child = subprocess.Popen(["sleep", "60"], pass_fds=open_folders(tmp_path / "run"))
+    try:
+        with alone(tmp_path / "run"):
+            pass
+    finally:
+        child.kill()
+        child.wait()
+
+
+def open_folders(folder):
+    return [int(handle.name) for handle in Path("/proc/self/fd").iterdir() if handle.resolve() == folder.resolve()]
 
 
 def test_two_trainings_do_not_share_a_folder(run, tmp_path, capsys):

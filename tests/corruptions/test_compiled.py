@@ -9,7 +9,7 @@ from vitkit.corruptions.image import blur, codec, filters, weather
 from vitkit.corruptions.image.spatter import _mean, distance, rims
 
 SEEDS = [0, 1, -5, 2**70]
-pytestmark = pytest.mark.skipif(not compiled.draw("bits", [(1, 2)], torch.empty(1, 1)), reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(not compiled.draw("uniform", [(1, 2)], torch.empty(1, 1)), reason="needs a C++ compiler")
 
 
 def in_torch(monkeypatch):
@@ -115,6 +115,35 @@ def test_lit_drops(shape, share, monkeypatch):
     for one, other in zip(mine, found(), strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)
+
+
+def test_no_seeds_and_no_number():
+    assert random.poisson([], torch.zeros(0, 3, 4)).shape == (0, 3, 4)
+    found = random.poisson([1], torch.tensor([[float("nan"), 1.0, 9.0]]))
+    assert found.isnan().tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.uint8])
+def test_other_types_are_left_to_torch(dtype, monkeypatch):
+    """Read as float32, they would be other numbers, beyond the end of what is there."""
+    levels = (filters.gaussian(pictures(1, 1, 30, 30), 1.0) * 255).to(dtype)
+
+    def found():
+        if dtype == torch.uint8:
+            return [distance(levels > 100)]
+        return [rims(levels), _mean(levels)]
+
+    mine = found()
+    in_torch(monkeypatch)
+    assert all(torch.equal(one, other) for one, other in zip(mine, found(), strict=True))
+    assert not compiled.mean(levels, torch.empty_like(levels), [filters.around(30, 1, "mirror")] * 2)
+
+
+def test_what_has_gradients_is_left_to_torch():
+    x = pictures(1, 1, 30, 30).requires_grad_()
+    assert not compiled.mean(x, torch.empty_like(x), [filters.around(30, 1, "mirror")] * 2)
+    with torch.no_grad():
+        assert compiled.mean(x, torch.empty_like(x), [filters.around(30, 1, "mirror")] * 2)
 
 
 def test_what_does_not_lie_as_it_must_is_left_to_torch():

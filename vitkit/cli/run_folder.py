@@ -30,9 +30,9 @@ def alone(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)  # the system's lock on the folder itself: no file stays behind, also of what is killed
+    handle = os.open(folder, os.O_RDONLY)  # its lock is the folder's own: no file stays behind
     try:
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # a file system without locks, or NFS, which has none of what is open for reading
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -43,6 +43,8 @@ def alone(folder: Path) -> Iterator[None]:
                 ) from None
         yield
     finally:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # closing would leave it to the workers that were forked meanwhile
         os.close(handle)
 
 

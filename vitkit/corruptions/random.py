@@ -137,11 +137,10 @@ def poisson(seeds: Sequence[int], rates: Float[Tensor, "batch *shape"], stream: 
     low = flat.clamp(max=4)
     # P(≤ n) is the sum of λᵏ·exp(-λ) / k! for k to n; no draw of so few bits is above that of 18.
     power = torch.exp(-low)
-    if rates.dtype == torch.float32:
-        keys = [(*_keys(seed, stream), *_keys(seed, _MANY + stream)) for seed in seeds]
-        out = torch.empty(len(seeds), 2, (count + 1) // 2)
-        if compiled.events(keys, flat, power, out):
-            return out.view(len(seeds), -1)[:, :count].reshape(rates.shape)
+    half = (count + 1) // 2
+    out = torch.empty(len(seeds), 2, half, dtype=rates.dtype, device=rates.device)
+    if compiled.events([(*_keys(seed, stream), *_keys(seed, _MANY + stream)) for seed in seeds], flat, power, out):
+        return out.view(len(seeds), 2 * half)[:, :count].reshape(rates.shape)
     drawn = uniform(seeds, (count,), rates.device, stream)
     below = power.clone()
     few = torch.zeros_like(flat, dtype=torch.uint8)

@@ -49,10 +49,9 @@ class Kind:
 
 
 def count_endings(folder: Path, endings: Sequence[str]) -> Counter[str]:
-    """How many files anywhere below a folder have each of these endings, in lower case; hidden ones are passed over."""
-    names = (path.name.lower() for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    found = (next((ending for ending in endings if name.endswith(ending)), None) for name in names)
-    return Counter(ending for ending in found if ending is not None)
+    """How many files anywhere below a folder have each of these endings, in lower case; what is hidden is passed over."""
+    names = [name.lower() for name in Kind("file", endings).below(folder)]
+    return Counter(next(ending for ending in endings if name.endswith(ending)) for name in names)
 
 
 class ClassFolders:

@@ -2,7 +2,7 @@
 //
 // Tensors are (batch, *grid, heads, dim), float32 and contiguous. The tokens of some heads are packed into buffers that the cache
 // holds, along as many axes as fit, and every line in them is a problem. Weights are kept transposed, (key, query): so a softmax
-// goes down the rows, and nothing is summed across a vector. Rows of all buffers are padded with zeros to whole vectors. Every sum
+// goes down the rows, and nothing is summed across a vector. Rows of all buffers are padded to whole vectors, and what is in the padding reaches no result. Every sum
 // has a fixed order, which does not depend on the batch or the number of threads, but for the gradients of bias and gates.
 
 #include <cmath>
@@ -84,7 +84,7 @@ struct Tile {
     int64_t first, last, before, tokens, row, after, heads, dim;
     Tile(const Grid& g, int64_t last)
         : first(last - 1), last(last), before(g.batch), tokens(g.sizes[first]), row(tokens), after(1), heads(g.heads), dim(g.dim) {
-        while (first > 0 && g.sizes[first - 1] * tokens * width() <= ROOM) tokens *= g.sizes[--first];
+        while (first > 0 && place(g.sizes[first - 1] * tokens) <= 9 * ROOM / 8) tokens *= g.sizes[--first];
         for (int64_t axis = 0; axis < first; axis++) before *= g.sizes[axis];
         for (int64_t axis = last; axis < g.axes; axis++) after *= g.sizes[axis];
     }

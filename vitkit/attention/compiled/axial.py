@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def _call(
 ) -> None:
     """Run the kernel along all axes; of what there is one for each axis, it gets an array."""
     axes = len(lines)
+    assert q.shape[1] == prod(lines.shape), f"{q.shape[1]} tokens on a grid of {lines.shape}"
     integers = ctypes.c_int64 * axes
     pointers = [(ctypes.c_void_p * axes)(*map(_pointer, x)) if isinstance(x, list) else _pointer(x) for x in tensors]
     sizes = (len(q), axes, integers(*lines.shape), integers(*lines.lengths), *q.shape[2:])

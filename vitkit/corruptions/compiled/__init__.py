@@ -11,6 +11,22 @@ from torch import Tensor
 
 from vitkit.compiled import library
 
+_F, _I, _L, _U, _B = torch.float32, torch.int32, torch.int64, torch.uint8, torch.bool
+_TYPES = {
+    "bits": (_I, _I),
+    "uniform": (_I, _F),
+    "normal": (_I, _F),
+    "poisson": (_I, _F, _F, _F),
+    "pixels": (_F, _U),
+    "planes": (_U, _F),
+    "blur": (_F, _F, _F, _L, _F, _L),
+    "boxes": (_F, _F, _L, _L, _F, _L, _L),
+    "smear": (_F, _L, _F, _L, _F),
+    "rims": (_F, _B, _F),
+    "distances": (_B, _F),
+    "mean": (_F, _F, _L, _L),
+}
+"""What a function's tensors hold."""
 _NUMBERS, _PLANES = (Path(__file__).with_name(name) for name in ("kernels.cpp", "filters.cpp"))
 
 
@@ -138,9 +154,13 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
 
 
 def _run(source: Path, name: str, tensors: Sequence[Tensor], sizes: Sequence[int]) -> bool:
-    """Whether a function could be called: on tensors that lie on the CPU without gaps, with a compiler."""
-    usual = all(x.device.type == "cpu" and x.is_contiguous() for x in tensors)
-    if not usual or (function := _function(source, name)) is None:
+    """Whether a function could be called: on tensors of its types that lie on the CPU without gaps, with a compiler."""
+    usual = all(
+        x.device.type == "cpu" and x.is_contiguous() and x.dtype == wanted
+        for x, wanted in zip(tensors, _TYPES[name], strict=True)
+    )
+    learns = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    if not usual or learns or (function := _function(source, name)) is None:
         return False
     function(*(ctypes.c_void_p(x.data_ptr()) for x in tensors), *map(ctypes.c_int64, sizes))
     return True

@@ -100,13 +100,13 @@ void events(const uint32_t* key, const float* rates, const float* power, const f
             }
         }
         for (int64_t i = 0; i < count; i++) {
-            const float root = std::sqrt(rate[i] > 1 ? rate[i] : 1.0f), square = w[i] * w[i];
+            const float root = std::sqrt(rate[i] < 1 ? 1.0f : rate[i]), square = w[i] * w[i];
             float many = square * static_cast<float>(1.0 / 270) + static_cast<float>(7.0 / 810);
             many = (many * square + static_cast<float>(-8.0 / 405)) / root;
             many = (many - (square * 0.5f + 1.0f) * w[i] * static_cast<float>(1.0 / 36)) / root;
             many = many + square * static_cast<float>(1.0 / 6) + static_cast<float>(1.0 / 3) + w[i] * root + rate[i];
             many = std::floor(many);
-            out[start + i] = rate[i] < 4 ? few[i] : many > 0 ? many : 0.0f;
+            out[start + i] = rate[i] < 4 ? few[i] : many < 0 ? 0.0f : many;  // what is no number stays none
         }
     }
 }

@@ -164,9 +164,10 @@ def _round_blur(x: Tensor, kernel: Tensor) -> Tensor:
     weights = (quarter - torch.nn.functional.pad(quarter, (0, 1))[:, 1:]).tolist()
     cells = [(reach, row, weights[row][reach]) for reach in range(half + 1) for row in range(half + 1)]
     steps = [(reach, row, weight) for reach, row, weight in cells if abs(weight) > 1e-9]
-    out = torch.zeros_like(x)
+    out = torch.empty_like(x)
     if compiled.boxes(x, out, steps, [around(height, half, "mirror"), around(width, half, "mirror")], half):
         return out
+    out.zero_()
     wide = padded(padded(x, -2, half, "mirror"), -1, half, "mirror")
     sums = wide.new_zeros(*wide.shape[:-1], wide.shape[-1] + 1)
     sums[..., 1:] = wide.cumsum(-1)

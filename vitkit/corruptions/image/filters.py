@@ -71,7 +71,7 @@ def gaussian(x: Tensor, sigma: float | int | tuple[float, float], edge: Edge = "
     """Gaussian blur of the last two axes; ``sigma`` in pixels, of which less than 0.5 / ``truncate`` changes nothing."""
     sigmas = sigma if isinstance(sigma, tuple) else (sigma, sigma)
     both = [gaussian_weights(float(each), truncate) if each > 0 else (1.0,) for each in sigmas]
-    if x.dtype == torch.float32 and all(len(weights) <= length for weights, length in zip(both, x.shape[-2:], strict=True)):
+    if all(len(weights) <= length for weights, length in zip(both, x.shape[-2:], strict=True)):
         out = torch.empty_like(x)
         if compiled.blur(x, out, both, [around(n, len(w) // 2, edge) for n, w in zip(x.shape[-2:], both, strict=True)]):
             return out
