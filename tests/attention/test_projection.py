@@ -78,6 +78,20 @@ def test_what_comes_out_may_be_written_to(monkeypatch):
     assert x.grad.isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:`torch.jit.script` is deprecated")
+def test_gradients_of_each_sample(monkeypatch):
+    monkeypatch.setattr(projection, "MANY", 1)
+    x, weights = torch.randn(5, 3, 8), [torch.randn(4, 8) for _ in range(2)]
+
+    def of_each(maps):
+        return torch.func.vmap(torch.func.grad(lambda w, x: sum(y.square().sum() for y in maps(x, w)), argnums=(0, 1)), (None, 0))
+
+    mine, mine_x = of_each(lambda x, w: project(x, w, [None] * 2))(weights, x)
+    theirs, theirs_x = of_each(lambda x, w: [linear(x, each) for each in w])(weights, x)
+    for one, other in zip((*mine, mine_x), (*theirs, theirs_x), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_gradients_within_autocast(monkeypatch):
     monkeypatch.setattr(projection, "MANY", 1)
     x, weights = torch.randn(2, 3, 8, requires_grad=True), [torch.randn(4, 8, requires_grad=True) for _ in range(3)]
