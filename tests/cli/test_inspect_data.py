@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 
 import nibabel as nib
@@ -176,6 +177,7 @@ def test_what_inspects_without_a_fault_trains(tmp_path, capsys):
         (lambda rows: rows.replace(",train,", ",val,"), "has no train split"),
         (lambda rows: rows.split("\n")[0], "names no scan"),
         (lambda rows: rows + "gone.nii,,large,train,p\n", "gone.nii does not exist"),
+        (lambda rows: re.sub("large(?=,test)", "huge", rows), "has no scan of huge to train on"),
     ],
 )
 def test_faults_of_a_manifest_are_told_once(phantoms, tmp_path, capsys, spoil, said):

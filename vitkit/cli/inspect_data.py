@@ -118,6 +118,14 @@ def _faults(manifest: "Manifest", label: str | None) -> "Iterator[VitkitError]":
     checks: list[Callable[[], object]] = [lambda: check_files(replace(manifest, entries=there if manifest.entries else []))]
     if {"val", "test"} & (splits := {entry.split for entry in manifest.entries}) and "train" not in splits:
         yield DataError(f"{manifest.source} has no train split", "scans to train on", "Write train in the column split.")
+    trained = {entry.label for entry in manifest.entries if entry.split in (None, "train")} - {None}
+    lost = {entry.label for entry in manifest.entries} - {None} - trained
+    if trained and lost:
+        yield DataError(
+            f"{manifest.source} has no scan of {', '.join(sorted(map(str, lost)))} to train on",
+            "every class in the train split",
+            "Move scans of it there, or leave it out.",
+        )
     if entries and manifest.folders is None and (manifest.unlabelled is None or label is not None):
         checks.append(lambda: check_labels(manifest, entries, classes_of(manifest, None)))
     if manifest.folders is not None and any(entry.label for entry in manifest.entries):
