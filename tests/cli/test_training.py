@@ -232,10 +232,11 @@ def open_folders(folder):
 def test_two_trainings_do_not_share_a_folder(run, tmp_path, capsys):
     with alone(tmp_path / "tiny"):
         assert run("fit") == 2
+        assert not list((tmp_path / "tiny").iterdir())
+    assert not (tmp_path / "tiny").exists()
     captured = capsys.readouterr().err
     assert "tiny is what another training writes to" in captured
     assert "--name" in captured
-    assert not list((tmp_path / "tiny").iterdir())
     assert run("fit") == 0
 
 

@@ -41,10 +41,14 @@ def alone(folder: Path) -> Iterator[None]:
                     "a folder of its own",
                     "Give this one another --name, or wait.",
                 ) from None
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                folder.rmdir()  # if nothing was written
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)  # closing would leave it to the workers that were forked meanwhile
     finally:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_UN)  # closing would leave it to the workers that were forked meanwhile
         os.close(handle)
 
 
