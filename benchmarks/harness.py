@@ -22,6 +22,7 @@ prepare_memory()  # before torch makes a tensor, here and in the processes that 
 import torch  # noqa: E402
 
 _M_MMAP_THRESHOLD, _M_MMAP_MAX = -3, -4
+
 Step = Callable[[], object]
 Make = Callable[[], Step]
 """Builds a candidate (a model, its inputs) and returns the step to be measured."""
@@ -37,7 +38,7 @@ def compare(
     candidates did.
 
     A ratio of times is the median over rounds of the ratio within a round, so that a slow minute of the machine hits both sides.
-    Freed memory is kept, and in large pages, as on vitkit's command line: otherwise what a step has to ask of the system again,
+    While time is measured, freed memory is kept, and in large pages, as on vitkit's command line: otherwise what a step has to ask of the system again,
     and waits for, hangs on what other candidates happen to hold.
     """
     steps = {name: make() for name, make in candidates.items()}

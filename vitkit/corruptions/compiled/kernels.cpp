@@ -79,9 +79,6 @@ void in_pieces(int64_t rows, int64_t count, int64_t threads, Work work) {
 // Numbers of events for rates at places from `from` to `to`, with normal numbers w.
 void events(const uint32_t* key, const float* rates, const float* power, const float* w, float* out, int64_t from, int64_t to) {
     constexpr int64_t SOME = 256;
-    constexpr double factorials[] = {1.0,         2.0,          6.0,           24.0,           120.0,           720.0,
-                                     5040.0,      40320.0,      362880.0,      3628800.0,      39916800.0,      479001600.0,
-                                     6227020800.0, 87178291200.0, 1307674368000.0, 20922789888000.0, 355687428096000.0, 6402373705728000.0};
     for (int64_t start = from; start < to; start += SOME, w += SOME) {
         const int64_t count = start + SOME < to ? SOME : to - start;
         const float* rate = rates + start;
@@ -91,7 +88,9 @@ void events(const uint32_t* key, const float* rates, const float* power, const f
             term[i] = below[i] = power[start + i];
             few[i] = 0;
         }
-        for (double factorial : factorials) {
+        double factorial = 1;
+        for (int events = 1; events < 19; events++) {
+            factorial *= events;
             const float by = static_cast<float>(1 / factorial);
             for (int64_t i = 0; i < count; i++) {
                 few[i] += drawn[i] >= below[i] ? 1.0f : 0.0f;
