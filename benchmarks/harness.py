@@ -38,7 +38,7 @@ def compare(
     candidates did.
 
     A ratio of times is the median over rounds of the ratio within a round, so that a slow minute of the machine hits both sides.
-    While time is measured, freed memory is kept, and in large pages, as on vitkit's command line: otherwise what a step has to ask
+    While time is measured, freed memory is kept, in large pages, as on vitkit's command line: otherwise what a step has to ask
     of the system again, and waits for, hangs on what other candidates happen to hold.
     """
     steps = {name: make() for name, make in candidates.items()}
