@@ -159,37 +159,52 @@ INLINE Vec exponential(Vec x) {
     return reinterpret_cast<Vec>(reinterpret_cast<Bits>(y) + power);
 }
 
+// The left matrix of a product, with any strides.
+struct Left {
+    const float* numbers;
+    int64_t row, step;
+};
+
+// The others: their rows are contiguous, and `below` each other.
+template <class Number>
+struct Rows {
+    Number* numbers;
+    int64_t below;
+    Number* operator()(int64_t i, int64_t j) const { return numbers + i * below + j; }
+};
+
 template <int rows, int vectors>
-INLINE void corner(int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t below, float* out,
-                   int64_t width) {
+INLINE void corner(int64_t i, int64_t j, int64_t depth, Left left, Rows<const float> right, float by, bool add, Rows<float> out) {
     Vec sum[rows][vectors] = {};
     for (int64_t k = 0; k < depth; k++) {
         Vec other[vectors];
-        for (int j = 0; j < vectors; j++) other[j] = at(right + k * below + j * LANES);
-        for (int i = 0; i < rows; i++) {
-            const Vec own = Vec{} + left[i * row + k * step];
-            for (int j = 0; j < vectors; j++) sum[i][j] += own * other[j];
+        for (int v = 0; v < vectors; v++) other[v] = at(right(k, j + v * LANES));
+        for (int r = 0; r < rows; r++) {
+            // A number less zeros costs nothing. Zeros and a number would be added, as -0 becomes 0, at half the speed.
+            const Vec own = left.numbers[(i + r) * left.row + k * left.step] - Vec{};
+            for (int v = 0; v < vectors; v++) sum[r][v] += own * other[v];
         }
     }
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < vectors; j++) at(out + i * width + j * LANES) = sum[i][j];
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++) {
+            Vec& into = at(out(i + r, j + v * LANES));
+            into = add ? into + sum[r][v] * by : sum[r][v] * by;
+        }
 }
 
 template <int vectors>
-INLINE void columns(int64_t height, int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t below,
-                    float* out, int64_t width) {
+INLINE void columns(int64_t height, int64_t j, int64_t depth, Left left, Rows<const float> right, float by, bool add,
+                    Rows<float> out) {
     int64_t i = 0;
-    for (; i + ROWS <= height; i += ROWS)
-        corner<ROWS, vectors>(depth, left + i * row, row, step, right, below, out + i * width, width);
-    for (; i < height; i++) corner<1, vectors>(depth, left + i * row, row, step, right, below, out + i * width, width);
+    for (; i + ROWS <= height; i += ROWS) corner<ROWS, vectors>(i, j, depth, left, right, by, add, out);
+    for (; i < height; i++) corner<1, vectors>(i, j, depth, left, right, by, add, out);
 }
 
-// out (height, width) = left (height, depth) . right (depth, width); left has any strides, the rows of right are `below` each other.
-void product(int64_t height, int64_t depth, const float* left, int64_t row, int64_t step, const float* right, int64_t below,
-             float* out, int64_t width) {
+// out (height, width) = by * left (height, depth) . right (depth, width), or is increased by that.
+void product(int64_t height, int64_t depth, int64_t width, Left left, Rows<const float> right, float by, bool add, Rows<float> out) {
     int64_t j = 0;
-    for (; j + 2 * LANES <= width; j += 2 * LANES) columns<2>(height, depth, left, row, step, right + j, below, out + j, width);
-    if (j < width) columns<1>(height, depth, left, row, step, right + j, below, out + j, width);
+    for (; j + 2 * LANES <= width; j += 2 * LANES) columns<2>(height, j, depth, left, right, by, add, out);
+    if (j < width) columns<1>(height, j, depth, left, right, by, add, out);
 }
 
 // Two rows of a matrix exchange their blocks of `s` lanes, as in a transposition by halves.
@@ -249,10 +264,9 @@ INLINE void each(const Tile& t, const Block& block, Vector vector, Number number
 }
 
 // From a tensor to a buffer.
-INLINE void pack(const Tile& t, const Block& block, const float* from, float scale, float* to) {
+INLINE void pack(const Tile& t, const Block& block, const float* from, float* to) {
     each(
-        t, block, [&](int64_t o, int64_t i) { at(to + i) = loose(from + o) * scale; },
-        [&](int64_t o, int64_t i) { to[i] = from[o] * scale; });
+        t, block, [&](int64_t o, int64_t i) { at(to + i) = loose(from + o); }, [&](int64_t o, int64_t i) { to[i] = from[o]; });
 }
 
 // The reverse, which adds to what is there, or replaces it.
@@ -269,19 +283,9 @@ INLINE void unpack(const Tile& t, const Block& block, const float* from, bool ad
     }
 }
 
-// What was found for a line, into its buffer.
-INLINE void put(const Line& l, const float* found, float by, bool add, float* to) {
-    for (int64_t i = 0; i < l.length; i++)
-        for (int64_t d = 0; d < l.width; d += LANES) {
-            Vec& into = at(to + l.start + i * l.step + d);
-            const Vec here = at(found + i * l.width + d) * by;
-            into = add ? into + here : here;
-        }
-}
-
 // (key, query): softmax over keys; zeros where none is seen.
-INLINE void probabilities(const Line& l, const float* keys, const float* queries, int64_t dim, float* weights) {
-    product(l.length, dim, keys + l.start, l.step, 1, queries, l.pitch, weights, l.pitch);
+INLINE void probabilities(const Line& l, const float* keys, const float* queries, int64_t dim, float scale, float* weights) {
+    product(l.length, dim, l.pitch, {keys + l.start, l.step, 1}, {queries, l.pitch}, scale, false, {weights, l.pitch});
     for (int64_t i = 0; i < l.pitch; i += LANES) {
         Vec most = Vec{} - INFINITY, total = {};
         for (int64_t j = 0; j < l.length; j++) {
@@ -323,25 +327,25 @@ int vitkit_axial_forward(const float* q, const float* k, const float* v, const f
         const int64_t tokens = t.together() * t.each();
 #pragma omp parallel num_threads(threads) reduction(| : failed)
         {
-            float* own = buffer((t.alone() ? 3 : 4) * tokens + 2 * line + longest * longest);
+            float* own = buffer((t.alone() ? 3 : 4) * tokens + line + longest * longest);
             failed = !own;
-            float *other = own + tokens, *mean = other + tokens, *queries = mean + tokens, *found = queries + line;
-            float *weights = found + line, *sum = t.alone() ? own : weights + longest * longest;
+            float *other = own + tokens, *mean = other + tokens, *queries = mean + tokens, *weights = queries + line;
+            float* sum = t.alone() ? own : weights + longest * longest;
 #pragma omp for schedule(static)
             for (int64_t work = 0; work < t.works(); work++) {
                 if (!own) continue;
                 const Block block(t, work);
-                pack(t, block, q, scale, own);
-                pack(t, block, k, 1, other);
-                pack(t, block, v, 1, mean);
+                pack(t, block, q, own);
+                pack(t, block, k, other);
+                pack(t, block, v, mean);
                 for (int64_t u = 0; u < block.some; u++)
                     for (int64_t axis = first; axis < last; axis++)
                         lines(g, t, block, u, axis, [&](const Line& l) {
-                            const int64_t here = u * t.each();
+                            const int64_t here = u * t.each(), there = here + l.start;
                             transpose(l, own + here, queries);
-                            probabilities(l, other + here, queries, dim, weights);
-                            product(l.length, l.length, weights, 1, l.pitch, mean + here + l.start, l.step, found, l.width);
-                            put(l, found, g.gate(axis, l.head), axis > first, sum + here);
+                            probabilities(l, other + here, queries, dim, scale, weights);
+                            product(l.length, l.length, l.width, {weights, 1, l.pitch}, {mean + there, l.step},
+                                    g.gate(axis, l.head), axis > first, {sum + there, l.step});
                         });
                 unpack(t, block, sum, last < axes, out);
             }
@@ -367,33 +371,34 @@ int vitkit_axial_backward(const float* q, const float* k, const float* v, const 
         for (int64_t axis = first; axis < last; axis++) learned += grad_biases[axis] ? heads * g.scores(axis) : 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
         {
-            float* own = buffer((t.alone() ? 4 : 7) * tokens + 5 * line + 2 * longest * longest + learned + padded(g.axes * heads));
+            float* own = buffer((t.alone() ? 5 : 7) * tokens + 2 * line + 2 * longest * longest + learned + padded(g.axes * heads));
             failed = !own;
             float *other = own + tokens, *mean = other + tokens, *slope = mean + tokens, *queries = slope + tokens;
-            float *turn = queries + line, *of_query = turn + line, *of_key = of_query + line, *of_value = of_key + line;
-            float *weights = of_value + line, *slopes = weights + longest * longest, *of_biases = slopes + longest * longest;
-            float *of_gates = of_biases + learned, *sums = of_gates + padded(g.axes * heads);
-            float *sum_q = t.alone() ? own : sums, *sum_k = t.alone() ? other : sums + tokens;
-            float* sum_v = t.alone() ? mean : sums + 2 * tokens;
+            float *turn = queries + line, *weights = turn + line, *slopes = weights + longest * longest;
+            float *of_biases = slopes + longest * longest, *of_gates = of_biases + learned;
+            float* sum_q = of_gates + padded(g.axes * heads);
+            float *sum_k = t.alone() ? other : sum_q + tokens, *sum_v = t.alone() ? mean : sum_k + tokens;
 #pragma omp for schedule(static)
             for (int64_t work = 0; work < t.works(); work++) {
                 if (!own) continue;
                 const Block block(t, work);
-                pack(t, block, q, scale, own);
-                pack(t, block, k, 1, other);
-                pack(t, block, v, 1, mean);
-                pack(t, block, grad, 1, slope);
+                pack(t, block, q, own);
+                pack(t, block, k, other);
+                pack(t, block, v, mean);
+                pack(t, block, grad, slope);
                 for (int64_t u = 0; u < block.some; u++) {
                     float* of_bias = of_biases;
                     for (int64_t axis = first; axis < last; axis++) {
                         lines(g, t, block, u, axis, [&](const Line& l) {
                             const int64_t here = u * t.each(), there = here + l.start, scores = l.length * l.pitch;
                             const float by = g.gate(axis, l.head);
+                            const bool more = axis > first;
                             transpose(l, own + here, queries);
                             transpose(l, slope + here, turn);
-                            probabilities(l, other + here, queries, dim, weights);
-                            product(l.length, dim, mean + there, l.step, 1, turn, l.pitch, slopes, l.pitch);
-                            product(l.length, l.length, weights, l.pitch, 1, slope + there, l.step, of_value, l.width);
+                            probabilities(l, other + here, queries, dim, scale, weights);
+                            product(l.length, dim, l.pitch, {mean + there, l.step, 1}, {turn, l.pitch}, 1, false, {slopes, l.pitch});
+                            product(l.length, l.length, l.width, {weights, l.pitch, 1}, {slope + there, l.step}, by, more,
+                                    {sum_v + there, l.step});
                             for (int64_t i = 0; i < l.pitch; i += LANES) {
                                 Vec dots = {};
                                 for (int64_t j = i; j < scores; j += l.pitch) dots += at(slopes + j) * at(weights + j);
@@ -403,11 +408,10 @@ int vitkit_axial_backward(const float* q, const float* k, const float* v, const 
                             }
                             if (grad_biases[axis])
                                 for (int64_t j = 0; j < scores; j += LANES) at(of_bias + l.head * scores + j) += at(slopes + j) * by;
-                            product(l.length, l.length, slopes, 1, l.pitch, other + there, l.step, of_query, l.width);
-                            product(l.length, l.length, slopes, l.pitch, 1, own + there, l.step, of_key, l.width);
-                            put(l, of_query, by * scale, axis > first, sum_q + here);
-                            put(l, of_key, by, axis > first, sum_k + here);
-                            put(l, of_value, by, axis > first, sum_v + here);
+                            product(l.length, l.length, l.width, {slopes, 1, l.pitch}, {other + there, l.step}, by * scale, more,
+                                    {sum_q + there, l.step});
+                            product(l.length, l.length, l.width, {slopes, l.pitch, 1}, {own + there, l.step}, by * scale, more,
+                                    {sum_k + there, l.step});
                         });
                         of_bias += grad_biases[axis] ? heads * g.scores(axis) : 0;
                     }
