@@ -18,6 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: The folder is not there and cannot be made.
+        OSError: There is no room; it names the file, which the system's own does not if it was open already.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,5 +33,9 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in FULL:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)

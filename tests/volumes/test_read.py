@@ -103,6 +103,7 @@ def test_no_scale_is_no_scale(scan, slope):
 
 def test_a_scale_that_is_half_broken(scan):
     refused(scan(scl_slope=1, scl_inter=np.inf), "cannot be read: Valid slope but invalid intercept")
+    refused(scan(scl_slope=np.inf), r"its header scales intensities by inf \(scl_slope\); expected a number, or 0 for no scale")
 
 
 def test_names_do_not_matter_to_what_is_inside(scan, tmp_path):

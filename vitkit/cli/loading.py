@@ -17,7 +17,7 @@ from vitkit.cli import ls
 from vitkit.cli.reasons import explain
 from vitkit.data import ImageData, Loader, Sample, collate
 from vitkit.errors import UsageError
-from vitkit.tasks import ClassificationTask, load_checkpoint
+from vitkit.tasks import ClassificationTask, check_classes, load_checkpoint
 
 Model = Backbone | ClassificationTask
 Tree = Mapping[str, Any]
@@ -87,19 +87,11 @@ def check_fit(model: Model, data: ImageData) -> None:
     Raises:
         UsageError: Another number of classes, or classes of other names than the model was trained for.
     """
-    if data.num_classes != model.num_classes:
-        raise UsageError(
-            f"{data.name} has {data.num_classes} classes",
-            f"{model.num_classes}, as the model has",
-            "Give the data that the model is for"
-            + (f", or --num-classes {data.num_classes} and weights with such a head." if isinstance(model, Backbone) else "."),
-        )
-    if isinstance(model, ClassificationTask) and model.data_name is not None and model.classes != data.classes:
-        raise UsageError(
-            f"{data.name} has the classes {', '.join(data.classes)}",
-            f"those the model was trained for: {', '.join(model.classes)}",
-            "Name the class folders alike, in the same order.",
-        )
+    if isinstance(model, Backbone):
+        remedy = f"Give the data that the model is for, or --num-classes {data.num_classes} and weights with such a head."
+        return check_classes(model, None, data, remedy)
+    trained = model.classes if model.data_name is not None else None
+    return check_classes(model.model, trained, data, "Give the data that the model is for.")
 
 
 def check_colours(model: Model, data: ImageData, images: Dataset[Sample]) -> None:

@@ -1,5 +1,6 @@
 """Lightning modules: how a model is trained and scored."""
 
+from vitkit.tasks.check_data import check_classes
 from vitkit.tasks.checkpoint import AtomicCheckpointIO, read_checkpoint, require_fit
 from vitkit.tasks.classification import ClassificationTask
 from vitkit.tasks.loading import load_checkpoint, restore
@@ -13,6 +14,7 @@ __all__ = [
     "ClassificationTask",
     "ReseedEpochs",
     "Scores",
+    "check_classes",
     "load_checkpoint",
     "parameter_groups",
     "read_checkpoint",

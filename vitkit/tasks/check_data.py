@@ -35,13 +35,28 @@ def check_data(model: Classifier | Backbone, trained: Sequence[str] | None, data
             raise UsageError(f"{name} has images of {found} {what}", f"{wanted}, as the model has", remedy)
     if stage == "predict":
         return
-    classes = [str(label) for label in data.classes]
+    other = f"set model.num_classes to {data.num_classes}" if stage == "fit" else "give the data the model was trained for"
+    check_classes(model, None if stage == "fit" else trained, data, f"Correct labels that are no class, or {other}.")
+
+
+def check_classes(model: Classifier | Backbone, trained: Sequence[str] | None, data: Any, remedy: str) -> None:
+    """Refuse data of other classes than a model's.
+
+    Args:
+        model: The model.
+        trained: Names of the classes that it was trained for, if they are known and have to be the data's.
+        data: A data module of vitkit's, after its setup.
+        remedy: What to do about another number of classes.
+
+    Raises:
+        UsageError: Another number of classes, or classes of other names.
+    """
+    name, classes = type(data).__name__, [str(label) for label in data.classes]
     if data.num_classes != model.num_classes:
         listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         found = f"{name} has {data.num_classes} classes: {listed}"
-        other = f"set model.num_classes to {data.num_classes}" if stage == "fit" else "give the data the model was trained for"
-        raise UsageError(found, f"{model.num_classes}, as the model has", f"Correct labels that are no class, or {other}.")
-    if stage != "fit" and trained is not None and classes != list(trained):
+        raise UsageError(found, f"{model.num_classes}, as the model has", remedy)
+    if trained is not None and classes != list(trained):
         raise UsageError(
             f"{name} has the classes {', '.join(classes)}",
             f"those the model was trained for: {', '.join(trained)}",

@@ -188,6 +188,9 @@ def values_of(
 
 def _scaled(stored: np.ndarray, file: Nifti, exact: bool) -> np.ndarray:
     """With the header's scale, as 64-bit floats if exact, and as 32-bit ones otherwise."""
+    if np.isinf(file.header["scl_slope"]):
+        found = f"{file.path}: its header scales intensities by {file.header['scl_slope']} (scl_slope)"
+        raise DataError(found, "a number, or 0 for no scale", "Export the scan again, or mend its header.")
     slope, inter = file.header.get_slope_inter()  # nothing where the slope is 0 or NaN, which means that there is no scale
     plain = slope is None or (slope, inter) == (1, 0)
     # Integers of 8 and 16 bits are exact in 32-bit floats; the scale of all others is applied in 64 bits.
