@@ -195,6 +195,23 @@ def test_classes_of_other_names_are_refused_after_training(task, fit):
         trainer.test(made, datamodule=trainer.datamodule, verbose=False)
 
 
+class Grey(torch.nn.Module):
+    def forward(self, images):
+        return 0.7 * images
+
+
+class Segmented(torch.nn.Module):
+    def forward(self, images):
+        return images.round()
+
+
+@pytest.mark.parametrize(("seen", "told"), [(Grey(), True), (Segmented(), False)])
+def test_distances_in_grey_pictures_are_remarked_upon(task, fit, caplog, seen, told):
+    fit(task(distance=2.0), Digits(batch_size=64, augment=[seen]), max_epochs=2, limit_train_batches=1, limit_val_batches=0)
+    assert ("Leave it out" in caplog.text) == told
+    assert caplog.text.count("Leave it out") <= 1
+
+
 def test_an_endless_training_is_refused(task, fit):
     with pytest.raises(UsageError, match="without an end"):
         fit(task(), max_epochs=-1)

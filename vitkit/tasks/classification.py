@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 Batch = Sequence[Any]
 """Images in [0, 1], labels, the samples' names, and in a :class:`vitkit.data.Batch` which voxels are real, and segmentations."""
 
+_GREY = 0.9
+"""Share of voxels between 0 and 1 that segmentations, where only those at an edge are, do not reach."""
+
 
 class ClassificationTask(L.LightningModule, Recorded):
     """Train a classifier with AdamW, a linear warm-up and a cosine decay; score it by accuracy, AUROC and calibration error.
@@ -209,6 +212,17 @@ class ClassificationTask(L.LightningModule, Recorded):
         check_data(self.model, self.classes if self.data_name is not None else None, data, stage)
         if stage == "fit":
             self.classes, self.data_name = [str(label) for label in data.classes], data.name
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Say so if what a model with a ``distance`` is shown first are no segmentations."""
+        distance = self.model.distance if isinstance(self.model, Classifier) else None
+        if distance is not None and self.global_step == 0:
+            seen = batch[0][batch[0] > 0.1]
+            if (grey := (seen < 0.9).float().mean()) > _GREY:
+                found = f"{grey:.0%} of what is there in the first batch lies between"
+                log.warning(
+                    "model.distance=%g is for segmentations, of 0 and 1: %s. Leave it out for grey scans.", distance, found
+                )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The training loss of a batch, after mixing."""
