@@ -1,7 +1,6 @@
 """Training a classifier."""
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -23,7 +22,7 @@ from vitkit.preprocess import Preprocess
 from vitkit.recipe import Recipe, Recorded, recipe
 from vitkit.tasks.check_data import check_data
 from vitkit.tasks.checkpoint import SCHEMA, require_fit
-from vitkit.tasks.optimiser import parameter_groups, warmup_cosine
+from vitkit.tasks.optimiser import parameter_groups, step_counts, warmup_cosine
 from vitkit.tasks.scores import Scores
 from vitkit.tasks.warm_start import warm_start
 
@@ -282,31 +281,15 @@ class ClassificationTask(L.LightningModule, Recorded):
         scores.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW over :func:`parameter_groups`, with :func:`warmup_cosine` per step.
+        """AdamW over :func:`parameter_groups`, with :func:`warmup_cosine` per step over :func:`step_counts`.
 
         Raises:
             UsageError: A training without an end, or epochs of warm-up on data without a length.
         """
         groups = parameter_groups(self.model, self.lr, self.weight_decay, self.layer_decay)
         optimiser = torch.optim.AdamW(groups, lr=self.lr)
-        steps = self.trainer.estimated_stepping_batches
-        if steps == float("inf") or steps < 0:
-            raise UsageError(
-                "a training without an end, which the cosine needs",
-                "a number of epochs or steps",
-                "Set trainer.max_epochs, or trainer.max_steps where the data have no length.",
-            )
-        if self.trainer.train_dataloader is None:  # as it is before the first epoch, if nobody counted its batches yet
-            self.trainer.fit_loop.setup_data()
-        batches = self.trainer.num_training_batches
-        if math.isinf(batches) and self.warmup_epochs:
-            raise UsageError(
-                f"model.warmup_epochs={self.warmup_epochs} for data without a length",
-                "epochs whose length is known",
-                "Set trainer.limit_train_batches, or model.warmup_epochs to 0.",
-            )
-        warmup = self.warmup_epochs and round(self.warmup_epochs * math.ceil(batches / self.trainer.accumulate_grad_batches))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(int(steps), int(warmup)))
+        steps, warmup = step_counts(self.trainer, self.warmup_epochs)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(steps, warmup))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def description(self) -> Recipe:

@@ -1,15 +1,17 @@
-"""Which parameter learns how fast, and what decays."""
+"""Which parameter learns how fast and when, and what decays."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
+from lightning.pytorch import Trainer
 from torch import nn
 
 from vitkit.backbones import Backbone
 from vitkit.bias import Bias
 from vitkit.embedding import Position
 from vitkit.encoder import Classifier
+from vitkit.errors import UsageError
 
 
 def parameter_groups(
@@ -60,6 +62,32 @@ def _depth(name: str, last: int) -> int:
     if name.startswith("encoder.blocks."):
         return int(name.split(".")[2]) + 1
     return 0 if name.startswith(("encoder.embed.", "encoder.position.", "encoder.prefix")) else last
+
+
+def step_counts(trainer: Trainer, warmup_epochs: float) -> tuple[int, int]:
+    """Steps of a whole training, and those of them that are its warm-up.
+
+    Raises:
+        UsageError: A training without an end, or epochs of warm-up on data without a length.
+    """
+    steps = trainer.estimated_stepping_batches
+    if steps == float("inf") or steps < 0:
+        raise UsageError(
+            "a training without an end, which the cosine needs",
+            "a number of epochs or steps",
+            "Set trainer.max_epochs, or trainer.max_steps where the data have no length.",
+        )
+    if trainer.train_dataloader is None:  # as it is before the first epoch, if nobody counted its batches yet
+        trainer.fit_loop.setup_data()
+    batches = trainer.num_training_batches
+    if math.isinf(batches) and warmup_epochs:
+        raise UsageError(
+            f"model.warmup_epochs={warmup_epochs} for data without a length",
+            "epochs whose length is known",
+            "Set trainer.limit_train_batches, or model.warmup_epochs to 0.",
+        )
+    warmup = warmup_epochs and round(warmup_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+    return int(steps), int(warmup)
 
 
 def warmup_cosine(steps: int, warmup: int) -> Callable[[int], float]:
