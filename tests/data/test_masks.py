@@ -7,7 +7,7 @@ import torch
 
 from vitkit.data import Scans
 from vitkit.data.augment import RandomFlip
-from vitkit.errors import DataError
+from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
 
 LINES = ("image,mask,label,split", "1.nii,1m.nii,a,train", "2.nii,2m.nii,b,train", "3.nii,3m.nii,a,val", "4.nii,4m.nii,b,val")
@@ -70,3 +70,9 @@ def test_a_mask_on_another_grid_is_named(root):
     nib.save(nib.Nifti1Image(np.ones((6, 5, 3), np.uint8), np.eye(4)), root / "1m.nii")
     with pytest.raises(DataError, match=r"1m\.nii"):
         made(root).split("train")[0]
+
+
+def test_a_container_that_moves_the_image_alone_is_refused(root):
+    train = made(root, augment=[torch.nn.Sequential(RandomFlip(p=1.0))]).split("train")
+    with pytest.raises(UsageError, match=r"a Sequential around transforms of torchvision's kind; expected one that moves masks"):
+        train[0]

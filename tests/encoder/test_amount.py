@@ -83,3 +83,12 @@ def test_labels_move_no_share() -> None:
 
 def test_it_adds_nothing_before_it_has_learnt() -> None:
     assert not Amount(5, 3)(tokens()).any()
+
+
+def test_shares_of_half_precision_are_summed_at_full(monkeypatch) -> None:
+    amount, given, seen = trained(10), tokens(64), []
+    monkeypatch.setattr(amount, "standardised", lambda values: seen.append(values) or values)
+    with torch.autocast("cpu", torch.bfloat16):
+        amount(given)
+        logits = amount.shares(given)
+    torch.testing.assert_close(seen[0].double(), logits.double().sigmoid().mean(1).log(), rtol=1e-6, atol=1e-6)

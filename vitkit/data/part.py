@@ -165,6 +165,10 @@ class Images(Dataset[Sample]):
                     real = None if real is None else others[0]
                     mask = None if mask is None else others[-1]
                 else:
+                    if given and any(isinstance(inner, v2.Transform) for inner in transform.modules()):
+                        found = f"data.augment has a {type(transform).__name__} around transforms of torchvision's kind"
+                        remedy = "Use torchvision.transforms.v2.Compose."
+                        raise UsageError(found, "one that moves masks and padding as well", remedy)
                     image = transform(image)
         if image.shape != shape:
             raise UsageError(

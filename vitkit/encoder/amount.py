@@ -30,11 +30,12 @@ class Amount(Standardised):
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch classes"]:
         """What the amounts add to the logits."""
         # Labels do not move the shares: a few hundred of them are fitted by what bends the shares away from the masks.
-        shares = self.shares(tokens).detach().sigmoid()
+        # And they are summed at full precision, as classes may differ by less than what a half one rounds off.
+        shares = self.shares(tokens).detach().float().sigmoid()
         if tokens.real is not None:
             shares = shares * tokens.real
         amount = (shares.sum(1) / len(tokens.grid)).clamp(min=1e-6).log()
-        return self.head(SLOPE * self.standardised(amount)[:, None])
+        return self.head(SLOPE * self.standardised(amount)[:, None].to(self.head.weight.dtype))
 
     def shares(self, tokens: Tokens) -> Float[Tensor, "batch tokens"]:
         """Logit of the share in each token."""

@@ -36,5 +36,7 @@ class Standardised(nn.Module):
         """Move the running mean and variance: at first a mean over all batches, then one over the last fifty or so."""
         self.batches += 1
         rate = torch.clamp(1 / self.batches, min=0.02)
-        self.variance.lerp_((values - self.mean).square().mean(0).to(self.variance), rate)
-        self.mean.lerp_(values.mean(0).to(self.mean), rate)
+        values = values.to(self.mean)
+        moved = values.mean(0) - self.mean
+        self.variance.lerp_(values.var(0, correction=0) + (1 - rate) * moved.square(), rate)
+        self.mean += rate * moved

@@ -10,8 +10,6 @@ from jaxtyping import Bool, Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 import vitkit
 from vitkit.backbones import Backbone, LibraryModel, TokenBackbone
@@ -22,6 +20,7 @@ from vitkit.preprocess import Preprocess
 from vitkit.recipe import Recipe, Recorded, recipe
 from vitkit.tasks.check_data import check_data
 from vitkit.tasks.checkpoint import SCHEMA, require_fit
+from vitkit.tasks.mixing import Mixing
 from vitkit.tasks.optimiser import parameter_groups, step_counts, warmup_cosine
 from vitkit.tasks.scores import Scores
 from vitkit.tasks.warm_start import warm_start
@@ -130,8 +129,7 @@ class ClassificationTask(L.LightningModule, Recorded):
         else:
             self.model = Classifier(encoder, num_classes, preprocess, background, amount, distance, depths)
         self.lr, self.weight_decay, self.warmup_epochs, self.layer_decay = lr, weight_decay, warmup_epochs, layer_decay
-        mixes = [mix(alpha=alpha, num_classes=num_classes) for mix, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
-        self.mix = v2.RandomChoice(mixes) if mixes else None
+        self.mixing = Mixing(num_classes, mixup, cutmix)
         self.label_smoothing = label_smoothing
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights), persistent=False)
@@ -226,13 +224,7 @@ class ClassificationTask(L.LightningModule, Recorded):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The training loss of a batch, after mixing."""
         images, labels, real = _parts(batch)
-        targets = labels
-        if self.mix is not None and len(images) > 1:
-            mixable = tv_tensors.Video(images) if images.ndim == 5 else images  # torchvision knows five axes as a video only
-            mixed, targets = self.mix(mixable, labels)
-            images = mixed.as_subclass(Tensor)
-            if real is not None:  # a batch is mixed with itself moved by one sample
-                real = real | real.roll(1, 0)
+        images, targets, real = self.mixing(images, labels, real)
         own = self.model if isinstance(self.model, Classifier) else None
         if own is not None and own.amount is not None:
             tokens = own.encode(images, real=real)
