@@ -183,7 +183,7 @@ def plan_changed(
     if not isinstance(classifier, Classifier):
         remedy = "Run a few steps instead: `vitkit fit --trainer.fast_dev_run 5`."
         raise UsageError(f"a plan of {classifier.name}", "vitkit's own encoder, whose memory is known before it runs", remedy)
-    mixes = isinstance(model, ClassificationTask) and model.mix is not None and batch_size > 1
+    mixes = isinstance(model, ClassificationTask) and model.mixing.mix is not None and batch_size > 1
     size = tuple(size if size is not None else classifier.preprocess.size)
     dtype, autocast = PRECISIONS[precision]
     settings = Settings(dtype, autocast, device, mixes, accumulate)
