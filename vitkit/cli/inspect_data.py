@@ -98,12 +98,11 @@ def main(argv: list[str]) -> int:
 
 def _scans(path: Path, manifest: str | None, label: str | None) -> "Manifest":
     from vitkit.data.find_manifest import find_manifest
-    from vitkit.data.manifest import Entry, Manifest
-    from vitkit.volumes.nifti import is_nifti
+    from vitkit.data.manifest import SCANS, Entry, Manifest
 
     if not path.exists():
         raise UsageError(f"{path} does not exist", "a manifest or a folder of scans", "Correct the path.")
-    if path.is_file() and is_nifti(path):
+    if path.is_file() and SCANS.has(path):
         return Manifest(str(path), [Entry(path.name, path, str(path))], UsageError("one scan alone", "a set", "Give a folder."))
     return find_manifest(path, manifest, label, check=False)
 

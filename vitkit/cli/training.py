@@ -17,6 +17,7 @@ import vitkit.cli.parsing  # noqa: F401  # tells the parser of numbers
 from vitkit import __version__
 from vitkit.cli.commands import TRAINING
 from vitkit.cli.memory import require_memory
+from vitkit.cli.one_device import on_one_device, torchrun
 from vitkit.cli.predictions import PredictionsFile
 from vitkit.cli.progress import progress
 from vitkit.cli.quiet import quiet
@@ -41,6 +42,8 @@ _EXAMPLES = {
 
 def main(command: str, arguments: list[str]) -> int:
     """Run one of the four commands; returns the exit code."""
+    if command != "fit" and (started := torchrun()) is not None and started.global_rank() > 0:
+        return 0  # the first process does it all
     with quiet():
         recalled = Recalled.from_arguments(arguments)
         if recalled is None and command != "fit" and not _asks(arguments):
@@ -170,7 +173,7 @@ class TrainingCLI(LightningCLI):
         return Path(config.trainer.default_root_dir) / config.name
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
-        config = dict(config)
+        config = dict(config) if self.command == "fit" else on_one_device(config, self.command)
         given = config["callbacks"]
         own = [*given] if isinstance(given, list) else [given] if given else []
         own += callbacks
