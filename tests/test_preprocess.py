@@ -54,6 +54,7 @@ def test_normalising_gives_mean_zero_and_std_one():
         ({"size": (8, 8), "std": (0.0,)}, "preprocess.std"),
         ({"size": (8, 8), "mean": (0.5, 0.5)}, "one number per channel"),
         ({"size": (8, 8), "crop": 0.0}, "preprocess.crop"),
+        ({"size": (8, 8, 8), "crop": 0.875}, r"preprocess.crop 0.875 for volumes of 3 axes; expected 1"),
         ({"size": (8, 8), "interpolation": "lanczos"}, "preprocess.interpolation 'lanczos'"),
         ({"size": (8, 8), "spacing": (1.0,)}, r"preprocess.spacing \(1.0,\); expected 2 positive numbers of mm"),
         ({"size": (8, 8), "spacing": (1.0, 0.0)}, "preprocess.spacing"),

@@ -1,5 +1,7 @@
 """Errors for the person at the keyboard: what was found, what was expected, what to do."""
 
+from collections.abc import Collection
+
 
 class VitkitError(Exception):
     """An error that a user can mend; the command line prints it in one line and exits with 1.
@@ -37,3 +39,17 @@ class DataError(VitkitError, ValueError):
 
 class CheckpointError(VitkitError, RuntimeError):
     """A checkpoint or a weights file that cannot be read, or that does not fit the model."""
+
+
+def require_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse what is none of the choices.
+
+    Raises:
+        UsageError: It is none of them.
+
+    >>> require_choice("xform", "s-form", ("sform", "qform"))
+    Traceback (most recent call last):
+    vitkit.errors.UsageError: xform 's-form'; expected one of sform, qform. Correct xform.
+    """
+    if value not in choices:
+        raise UsageError(f"{name} {value!r}", f"one of {', '.join(choices)}", f"Correct {name}.")

@@ -33,15 +33,15 @@ class Preprocess(Recorded):
         mean: Mean per channel, as a fraction of full intensity; its length is the number of channels.
         std: Standard deviation per channel, likewise.
         interpolation: How to resize.
-        crop: Share of the resized picture that the centre crop keeps along each axis (timm's ``crop_pct``).
+        crop: Share of the resized picture that the centre crop keeps along each axis (timm's ``crop_pct``); 1 for volumes.
         squash: Resize each axis by itself, which changes the aspect of the picture and crops nothing at ``crop=1``; otherwise the
             aspect is kept.
         spacing: Distance between neighbouring voxels of the model's input along each axis, in mm. Scans are resampled to it, and
             the model's biases and occluders measure in it; None for pictures, which have no physical size.
 
     Raises:
-        UsageError: Sizes, standard deviations or spacings that are not positive, mean and std of different lengths, or a spacing
-            for other axes than the size's.
+        UsageError: Sizes, standard deviations or spacings that are not positive, mean and std of different lengths, a crop of
+            volumes, or a spacing for other axes than the size's.
 
     >>> preprocess = Preprocess(size=(8, 8), mean=(0.5,), std=(0.25,))
     >>> preprocess.normalise(torch.ones(1, 1, 8, 8)).unique()
@@ -73,6 +73,12 @@ class Preprocess(Recorded):
             )
         if not 0 < self.crop <= 1:
             raise UsageError(f"preprocess.crop {self.crop}", "a share in (0, 1]", "Use 1 to keep the whole picture.")
+        if self.crop != 1 and len(self.size) != 2:
+            raise UsageError(
+                f"preprocess.crop {self.crop} for volumes of {len(self.size)} axes",
+                "1, for pictures alone are cropped",
+                "Leave preprocess.crop out; preprocess.size and preprocess.spacing say which part of a scan is seen.",
+            )
         if self.interpolation not in _MODES:
             raise UsageError(
                 f"preprocess.interpolation {self.interpolation!r}", f"one of {sorted(_MODES)}", "Choose one of these."

@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,37 @@ def test_processes_that_write_the_same_entries_at_once(tmp_path, source):
     entries = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert len(entries) == 20
     assert {path.suffix for path in entries} == {".npy"}
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="nothing says which files are open")
+def test_what_is_held_keeps_no_file_open(tmp_path, source):
+    cache = VolumeCache(tmp_path / "cache")
+    cache.load(source, 1, made)
+    before = descriptors()
+    held = [cache.load(source, 1, refuse) for _ in range(10)]
+    assert descriptors() == before
+    assert all(torch.equal(volume, made()) for volume in held)
+
+
+def test_too_many_open_files_are_no_damage(tmp_path, source, settled, caplog):
+    cache = VolumeCache(tmp_path / "cache")
+    cache.load(source, 1, made)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"entry .*\.npy cannot be opened \(.*Too many open files.*ulimit -n"):
+            cache.load(source, 1, refuse)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert not caplog.text
+    assert torch.equal(cache.load(source, 1, refuse), made())
+
+
+def test_what_is_held_is_no_shared_memory(tmp_path, source):
+    cache = VolumeCache(tmp_path / "cache")
+    cache.load(source, 1, made)
+    assert not cache.load(source, 1, refuse).is_shared()  # or a loader's worker would pass on a descriptor that it has not

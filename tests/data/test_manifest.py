@@ -237,3 +237,22 @@ def test_nothing_there(tmp_path):
         Scans(str(tmp_path)).setup("fit")
     with pytest.raises(UsageError, match="gone does not exist"):
         Scans(str(tmp_path / "gone")).setup("fit")
+
+
+def test_a_table_that_cannot_be_read_is_no_manifest(listed):
+    root = listed("image,label,split", "1.nii,b,train", "2.nii,a,train", "3.nii,a,val")
+    (root / "a notes.csv").write_bytes("größe,image".encode("latin-1"))
+    (root / "folder.csv").mkdir()
+    assert Scans(str(root)).splits() == {"train": ["1.nii", "2.nii"], "val": ["3.nii"]}
+    (root / "manifest.csv").rename(root / "list.csv")
+    assert Scans(str(root)).splits() == {"train": ["1.nii", "2.nii"], "val": ["3.nii"]}
+    (root / "list.csv").unlink()
+    with pytest.raises(DataError, match=r"a notes\.csv is not UTF-8"):  # it could be the manifest
+        Scans(str(root)).setup("fit")
+
+
+def test_a_manifest_that_cannot_be_read_is_not_passed_over(listed):
+    root = listed("image,label", "1.nii,b", "2.nii,a", name="other.csv")
+    (root / "manifest.csv").write_bytes("größe,image".encode("latin-1"))
+    with pytest.raises(DataError, match=r"manifest\.csv is not UTF-8"):
+        Scans(str(root)).setup("fit")

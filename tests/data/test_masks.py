@@ -1,5 +1,7 @@
 """Segmentations that come with training scans."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -76,3 +78,23 @@ def test_a_container_that_moves_the_image_alone_is_refused(root):
     train = made(root, augment=[torch.nn.Sequential(RandomFlip(p=1.0))]).split("train")
     with pytest.raises(UsageError, match=r"a Sequential around transforms of torchvision's kind; expected one that moves masks"):
         train[0]
+
+
+@pytest.mark.parametrize("step", [0.8849, 0.8853])
+def test_a_mask_whose_spacing_was_rounded_has_its_scans_shape(listed, step):
+    root = listed(*LINES, size=(100, 5, 4), affine=np.diag([0.8849, 1.0, 1.0, 1.0]))
+    for index in "12":
+        nib.save(nib.Nifti1Image(np.ones((100, 5, 4), np.uint8), np.diag([step, 1.0, 1.0, 1.0])), root / f"{index}m.nii")
+    sample = made(root, size=(88, 5, 4)).split("train")[0]
+    assert sample.mask.shape == sample.image.shape[1:]
+
+
+def test_a_cached_mask_is_that_of_its_scan_and_frame(root, tmp_path):
+    reading = made(root, cache=str(tmp_path / "cache")).reading
+    mask, image = root / "1m.nii", root / "1.nii"
+    assert torch.equal(reading.mask(mask, image, None), reading.mask(mask, image, None))
+    with pytest.raises(UsageError, match=r"frame 7 of .*1\.nii"):
+        replace(reading, frame=7).mask(mask, image, None)
+    nib.save(nib.Nifti1Image(np.arange(120.0).reshape(6, 5, 4), np.diag([2.0, 2.0, 2.0, 1.0])), image)
+    with pytest.raises(DataError, match=r"mask .*1m\.nii does not lie where .*1\.nii does"):
+        reading.mask(mask, image, None)

@@ -12,7 +12,7 @@ from vitkit.data import Sample, Scans
 from vitkit.data.augment import RandomFlip, RandomIntensity
 from vitkit.errors import DataError, UsageError
 from vitkit.preprocess import Preprocess
-from vitkit.volumes import Percentile, Window
+from vitkit.volumes import Percentile, Window, write_back
 
 LINES = ("image,label,split", "1.nii,a,train", "2.nii,b,train", "3.nii,a,val", "4.nii,b,val")
 
@@ -268,3 +268,28 @@ def test_a_window_that_leaves_nothing_to_be_seen_is_refused(listed):
     with pytest.raises(DataError, match=r"Window leaves all voxels at 0; .* Correct data\.intensity"):
         nothing.split("train")[0]
     assert Scans(str(root), intensity=Window(1e5, 2e5), constant="allow").split("train")[0].image.max() == 0
+
+
+@pytest.mark.parametrize("size", [(8, 5, 6), (4, 5, 2)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 2.0), (1.0, 1.5, 1.0)])
+def test_the_volume_of_a_sample_is_its_image_and_goes_back_to_where_the_file_has_it(listed, tmp_path, size, spacing):
+    affine = np.array([[0.0, 1.0, 0.0, 3.0], [0.0, 0.0, -1.0, 5.0], [2.0, 0.0, 0.0, -7.0], [0.0, 0.0, 0.0, 1.0]])
+    root = listed(*LINES, affine=affine)
+    data = made(root, at(size, spacing), oversize="crop", intensity=Window(0.0, 2000.0), cache=str(tmp_path / "cache"))
+    for split in ("train", "val"):
+        for sample in data.split(split):
+            assert torch.equal(data.volume(sample.id).data, sample.image)
+    write_back(data.volume("1.nii"), tmp_path / "back.nii", fill=-1.0)
+    back, stored = nib.load(tmp_path / "back.nii"), nib.load(root / "1.nii")
+    assert np.array_equal(back.affine, stored.affine)
+    seen = back.get_fdata() >= 0
+    assert seen.any()
+    if spacing == (1.0, 1.0, 2.0):
+        np.testing.assert_allclose(back.get_fdata()[seen], stored.get_fdata()[seen].clip(0, 2000) / 2000, atol=1e-6)
+
+
+def test_a_volume_is_asked_for_by_its_name(listed):
+    data = made(listed(*LINES), at((6, 5, 4)))
+    with pytest.raises(UsageError, match=r"no scan 5\.nii in .*; expected the id of a sample .* Did you mean [1-4]\.nii\?"):
+        data.volume("5.nii")
+    assert torch.equal(Scans(data.root.as_posix()).volume("1.nii").data, Scans(data.root.as_posix()).split("train")[0].image)

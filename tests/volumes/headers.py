@@ -13,6 +13,13 @@ TURNS = [np.array([*zip(order, signs, strict=True)]) for order in permutations(r
 """The 48 ways in which a grid can be permuted and flipped, as nibabel writes them."""
 
 
+def about_head(degrees):
+    """Voxels of 1 mm, turned about the axis from foot to head."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("z", degrees, degrees=True).as_matrix()
+    return affine
+
+
 def patched(path, **fields):
     """Fields of an uncompressed file's header, overwritten without a check."""
     content = path.read_bytes()

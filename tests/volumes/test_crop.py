@@ -99,3 +99,10 @@ def test_a_compressed_file(scan):
 def test_a_box_outside(scan, start, size):
     with pytest.raises(UsageError, match=r"a box inside its 4 × 5 × 6 voxels.*cropped_or_padded"):
         read_crop(scan(), start, size)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("option", "choices"), [("nonfinite", "error, fill"), ("xform", "agree, sform, qform")])
+def test_a_misspelt_option(scan, option, choices):
+    with pytest.raises(UsageError, match=f"{option} 'Error'; expected one of {choices}"):
+        read_crop(scan(), (0, 0, 0), (1, 1, 1), **{option: "Error"})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.volumes.headers import OBLIQUE
+from tests.volumes.headers import OBLIQUE, about_head
 from vitkit.volumes import Volume, draw_planes, fingerprint, make_phantoms, read
 
 
@@ -117,3 +117,12 @@ def test_right_front_and_top_are_where_the_letters_say(tmp_path):
         quarters = seen(tmp_path / f"{codes}.png")
         assert [int(plane.argmax()) for plane in quarters] == [1, 1, 1], quarters  # upper right
     assert (tmp_path / "RAS.png").read_bytes() == (tmp_path / "LPI.png").read_bytes() == (tmp_path / "SRA.png").read_bytes()
+
+
+def test_a_mask_is_drawn_on_its_scan_where_rounding_would_turn_it_otherwise(tmp_path):
+    mask = torch.zeros(1, 20, 20, 40, dtype=torch.int32)
+    mask[:, 2:6, 12:15, 10:20] = 1
+    volume = Volume(torch.rand(1, 20, 20, 40), about_head(44.98), "scan.nii")
+    for degrees in (44.98, 45.02):
+        draw_planes([(volume, Volume(mask, about_head(degrees), "mask.nii"))], tmp_path / f"{degrees}.png")
+    assert (tmp_path / "44.98.png").read_bytes() == (tmp_path / "45.02.png").read_bytes()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.volumes.headers import OBLIQUE, patched
+from tests.volumes.headers import OBLIQUE, about_head, patched
 from vitkit.errors import DataError, UsageError
 from vitkit.volumes import check_pair, read, read_mask
 
@@ -367,8 +367,29 @@ def test_a_mask_that_lies_elsewhere(scan, change, words):
         read_mask(scan(np.ones((4, 5, 6), dtype=np.uint8), OBLIQUE @ change, name="mask.nii"), image)
 
 
+@pytest.mark.parametrize(
+    "affines",
+    [
+        [np.diag([step, 1, 1, 1]) for step in (0.8849, 0.8853)],  # 100 voxels of which are 88 mm, or 89
+        [about_head(degrees) for degrees in (44.98, 45.02)],  # nearest to other axes of RAS
+    ],
+    ids=["spacing", "angle"],
+)
+def test_a_mask_is_turned_and_resampled_as_its_image_is(scan, affines):
+    labels = np.arange(100 * 3 * 2, dtype=np.int16).reshape(100, 3, 2)
+    paths = [scan(labels, affine, name) for affine, name in zip(affines, ("image.nii", "mask.nii"), strict=True)]
+    image = read(paths[0])
+    mask = read_mask(paths[1], image)
+    assert np.array_equal(mask.affine, image.affine)
+    assert torch.equal(mask.oriented().data.float(), image.oriented().data)
+    assert mask.oriented().resampled((1.0, 1.0, 1.0), "nearest").size == image.oriented().resampled((1.0, 1.0, 1.0)).size
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("option", ["nonfinite", "constant", "xform"])
-def test_a_misspelt_option_is_no_option(option):
+def test_a_misspelt_option_is_no_option(scan, option):
     with pytest.raises(UsageError, match=rf"{option} 'eror'; expected one of "):
-        read("any.nii", **{option: "eror"})
+        read(scan(), **{option: "eror"})
+    if option == "xform":
+        with pytest.raises(UsageError, match="xform 'eror'; expected one of agree, sform, qform"):
+            read_mask(scan(), xform="eror")

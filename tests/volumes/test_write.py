@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 
 import nibabel as nib
 import numpy as np
@@ -147,6 +148,58 @@ def test_names_and_sizes_that_cannot_be(scan, tmp_path):
         save(Volume(torch.zeros(1, 40000, 1, 1), OBLIQUE, "made"), tmp_path / "long.nii")
     with pytest.raises(UsageError, match="does not exist"):
         write_back(Volume(labels(), OBLIQUE, str(tmp_path / "gone.nii")), tmp_path / "mask.nii")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_xform_that_is_none(scan, tmp_path):
+    with pytest.raises(UsageError, match="xform 's-form'; expected one of agree, sform, qform"):
+        write_back(read(scan()), tmp_path / "mask.nii", xform="s-form")
+
+
+@pytest.mark.parametrize("turned", [np.eye(4), np.diag([0.7, 1, 1, 1])], ids=["turned", "resampled"])
+@pytest.mark.parametrize("label", [2**33 + 5, -(2**31) - 1])
+def test_labels_that_no_file_holds(scan, tmp_path, label, turned):
+    mask = Volume(torch.full((1, 4, 5, 6), label), OBLIQUE @ turned, str(scan()))
+    for write in (save, write_back):
+        with pytest.raises(UsageError, match=rf"scan\.nii: labels from {label} to {label}; expected .*32 bits"):
+            write(mask, tmp_path / "mask.nii")
+    assert not (tmp_path / "mask.nii").exists()
+
+
+@pytest.mark.parametrize("label", [2**31 - 1, -(2**31)])
+def test_labels_that_a_file_holds_just_about(scan, tmp_path, label):
+    write_back(Volume(torch.full((1, 2, 2, 2), label), OBLIQUE, str(scan())), tmp_path / "mask.nii", fill=-(2.0**31))
+    found = np.asarray(nib.load(tmp_path / "mask.nii").dataobj)
+    assert sorted(np.unique(found)) == sorted({label, -(2**31)})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [
+        (torch.int64, -0.5),
+        (torch.int32, float("nan")),
+        (torch.int32, 2.0**31),
+        (torch.bool, 7.0),
+        (torch.bool, 0.5),
+        (torch.float32, 1e39),
+        (torch.float64, -1e39),
+    ],
+    ids=str,
+)
+def test_a_fill_that_the_values_cannot_be(scan, tmp_path, dtype, fill):
+    for turned in (np.eye(4), np.diag([0.7, 1, 1, 1])):
+        volume = Volume(torch.zeros(1, 2, 2, 2).to(dtype), OBLIQUE @ turned, str(scan()))
+        with pytest.raises(UsageError, match=rf"fill={re.escape(str(fill))} .*; expected "):
+            write_back(volume, tmp_path / "mask.nii", fill=fill)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [(torch.uint8, -1.0), (torch.bool, 1.0), (torch.float16, 1e5), (torch.float32, np.nan)]
+)
+def test_a_fill_of_the_type_that_is_written(scan, tmp_path, dtype, fill):
+    write_back(Volume(torch.zeros(1, 2, 2, 2).to(dtype), OBLIQUE, str(scan())), tmp_path / "mask.nii", fill=fill)
+    found = nib.load(tmp_path / "mask.nii").get_fdata()
+    np.testing.assert_array_equal(np.unique(found), np.unique([0, fill]))
 
 
 def test_a_write_that_fails_leaves_the_old_file(scan, tmp_path, monkeypatch):

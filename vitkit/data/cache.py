@@ -1,5 +1,6 @@
 """Prepared volumes kept on disk, for all the workers and ranks of a training and for the next one."""
 
+import errno
 import json
 import logging
 import os
@@ -8,7 +9,6 @@ import time
 from collections.abc import Callable
 from hashlib import file_digest, sha256
 from math import prod
-from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ _CHECKSUM = 32  # bytes of a SHA-256, behind the array
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '<f4', 'fortran_order': False, 'shape': (?P<shape>\([\d, ]*\)), \} *\n", re.DOTALL
 )
+_TOO_MANY = (os.strerror(errno.EMFILE), os.strerror(errno.ENFILE))  # open files, of the process or of the machine
 _SETTLED = 2 * 10**9  # nanoseconds after which a file that was written again has another time of change
 
 
@@ -69,7 +70,7 @@ class VolumeCache:
             make: Reads and prepares the file.
 
         Raises:
-            DataError: The entry cannot be written, for want of space or otherwise.
+            DataError: The entry cannot be written, for want of space or otherwise; or not opened, for too many files are.
         """
         entry = self.entry(path, transforms)
         found = _read(entry)
@@ -80,11 +81,11 @@ class VolumeCache:
 
     def entry(self, path: Path, transforms: Any) -> Path:
         """The file of an entry, whether it is there or not."""
-        tree = {"format": FORMAT, "content": self._content(path), "transforms": transforms}
+        tree = {"format": FORMAT, "content": self.content(path), "transforms": transforms}
         key = sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.npy"
 
-    def _content(self, path: Path) -> str:
+    def content(self, path: Path) -> str:
         """SHA-256 of a file, remembered here and on disk for as long as size and times say that it is the same."""
         status = path.stat()
         signature = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
@@ -128,13 +129,19 @@ class VolumeCache:
 def _read(entry: Path) -> Float32[Tensor, "channels *size"] | None:
     """An entry, or None where there is none, or one that is not whole."""
     try:
-        with entry.open("rb") as file:
-            # Mapped, not read: the checksum goes over the pages where they are, and a batch or a crop copies what it needs. What
-            # is written to the tensor stays in this process.
-            data = np.frombuffer(mmap(file.fileno(), 0, access=ACCESS_COPY), np.uint8)
+        # Mapped, not read: the checksum goes over the pages where they are, and a batch or a crop copies what it needs. What is
+        # written to the tensor stays in this process. By torch, for Python's mmap keeps the file open for as long as it lives.
+        # By way of numpy, for torch takes its own mapping for memory that another process can share.
+        data = torch.from_file(str(entry), shared=False, size=entry.stat().st_size, dtype=torch.uint8).numpy()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:  # ValueError: nothing can be mapped of an empty file
+    except (OSError, RuntimeError) as error:  # RuntimeError: torch's, which has the system's words and no number
+        if any(words in str(error) for words in _TOO_MANY):
+            raise DataError(
+                f"the cache's entry {entry} cannot be opened ({error})",
+                "a file that may be opened",
+                "Raise the limit of open files (ulimit -n), or lower data.num_workers.",
+            ) from error
         log.warning("the cache's entry %s is damaged (%s) and will be made again", entry, error)
         return None
     header = _HEADER.match(data[:256].tobytes())

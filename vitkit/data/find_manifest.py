@@ -6,7 +6,7 @@ from vitkit.data.folders import ClassFolders
 from vitkit.data.manifest import SCANS, Entry, Manifest, check_files
 from vitkit.data.manifest_files import header, read_csv, read_msd
 from vitkit.data.part import SPLITS
-from vitkit.errors import UsageError
+from vitkit.errors import DataError, UsageError
 
 
 def find_manifest(
@@ -16,6 +16,7 @@ def find_manifest(
 
     Looked for are, in this order: a CSV file with a column ``image`` (``manifest.csv``, if there are several), together with
     MSD's ``dataset.json`` if there is one; ``dataset.json`` alone; folders ``{train,val,test}/CLASS`` or ``CLASS`` with scans.
+    Beside a manifest, other CSV files need not be readable.
 
     Args:
         root: A folder, or a manifest itself, whose paths are then relative to the folder it is in.
@@ -26,7 +27,8 @@ def find_manifest(
 
     Raises:
         UsageError: Nothing of the kind is there; the message says what was looked for.
-        DataError: A manifest that lacks a column, names a missing file or names one twice, or puts a patient in two splits.
+        DataError: A manifest that lacks a column, names a missing file or names one twice, or puts a patient in two splits; or no
+            manifest, and a CSV file that cannot be read.
     """
     if root.is_file():
         if SCANS.has(root):
@@ -65,9 +67,19 @@ def _given(root: Path, manifest: str, label: str | None) -> Manifest:
 
 def _looked_for(root: Path, label: str | None, classes: list[str] | None) -> Manifest:
     msd = read_msd(root / "dataset.json") if (root / "dataset.json").is_file() else None
-    tables = {path: header(path) for path in _csvs(root)}
+    csvs = _csvs(root)
+    tables = {path: header(path) for path in csvs if path.name.lower() == "manifest.csv"}
     chosen = [path for path, columns in tables.items() if "image" in columns]
-    chosen = [path for path in chosen if path.name.lower() == "manifest.csv"] or chosen
+    if not chosen:
+        unreadable = []
+        for path in csvs:
+            try:
+                tables[path] = header(path)
+            except (DataError, OSError) as error:
+                unreadable.append(error)
+        chosen = [path for path, columns in tables.items() if "image" in columns]
+        if not chosen and unreadable:  # any of which could be the manifest
+            raise unreadable[0]
     if len(chosen) > 1:
         names = ", ".join(path.name for path in chosen)
         raise UsageError(
@@ -102,4 +114,5 @@ def _in_folders(root: Path, classes: list[str] | None) -> Manifest:
 
 
 def _csvs(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv") and not path.name.startswith("."))
+    tables = (path for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv") and not path.name.startswith("."))
+    return sorted(path for path in tables if path.is_file())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,8 @@ from vitkit.data.cache import VolumeCache
 from vitkit.errors import DataError
 from vitkit.recipe import recipe
 from vitkit.volumes import Intensity, Volume, read, read_mask
+from vitkit.volumes.geometry import Xform
+from vitkit.volumes.read import Constant, Nonfinite
 from vitkit.volumes.volume import by_axis
 
 
@@ -22,10 +24,10 @@ class Reading:
     """How a file becomes a tensor; the arguments are those of :class:`~vitkit.data.Scans`."""
 
     intensity: Intensity
-    nonfinite: Literal["error", "fill"] = "error"
+    nonfinite: Nonfinite = "error"
     assume: str | None = None
-    xform: Literal["agree", "sform", "qform"] = "agree"
-    constant: Literal["error", "allow"] = "error"
+    xform: Xform = "agree"
+    constant: Constant = "error"
     frame: int | None = None
     cache: VolumeCache | None = None
 
@@ -39,8 +41,8 @@ class Reading:
                 an axis, which is refused before it is resampled; or a cache that cannot be written.
         """
         if self.cache is None:
-            return self._prepared(path, spacing, limit)
-        scan = self.cache.load(path, self.steps(spacing), partial(self._prepared, path, spacing, limit))
+            return self.volume(path, spacing, limit).data
+        scan = self.cache.load(path, self.steps(spacing), lambda: self.volume(path, spacing, limit).data)
         _check_size(path, scan.shape[1:], limit)
         return scan
 
@@ -64,7 +66,15 @@ class Reading:
         """
         if self.cache is None:
             return self._mask(path, image, spacing)[0].bool()
-        steps = {"mask": True, "assume": self.assume, "xform": self.xform, "spacing": None if spacing is None else list(spacing)}
+        # A mask is held against its image, and takes its affine.
+        steps = {
+            "mask": True,
+            "image": self.cache.content(image),
+            "assume": self.assume,
+            "xform": self.xform,
+            "frame": self.frame,
+            "spacing": None if spacing is None else list(spacing),
+        }
         return self.cache.load(path, steps, partial(self._mask, path, image, spacing))[0].bool()
 
     def _mask(self, path: Path, image: Path, spacing: Sequence[float] | None) -> Float[Tensor, "1 right front head"]:
@@ -78,9 +88,12 @@ class Reading:
         """A scan as its file has it; the options are those of :func:`vitkit.volumes.read`."""
         return read(path, assume=self.assume, xform=self.xform, frame=self.frame, **options)
 
-    def _prepared(
-        self, path: Path, spacing: Sequence[float] | None, limit: Sequence[int] | None
-    ) -> Float[Tensor, "1 right front head"]:
+    def volume(self, path: Path, spacing: Sequence[float] | None, limit: Sequence[int] | None = None) -> Volume:
+        """What calling this gives, with its place in the patient; the cache is not asked.
+
+        Raises:
+            DataError: As for a call.
+        """
         volume = self.read(path, nonfinite=self.nonfinite, constant=self.constant).oriented("RAS")
         _check_size(path, volume.size if spacing is None else volume.size_at(spacing), limit)
         try:
@@ -99,7 +112,7 @@ class Reading:
             )
         if spacing is not None:
             volume = volume.resampled(spacing)
-        return volume.data.clamp(0, 1)
+        return replace(volume, data=volume.data.clamp(0, 1))
 
 
 def _check_size(path: Path, found: Sequence[int], limit: Sequence[int] | None) -> None:

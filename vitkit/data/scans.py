@@ -3,9 +3,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -19,11 +20,15 @@ from vitkit.data.medmnist import MedMNIST
 from vitkit.data.part import OTHERS, SPLITS, Images, Layout, Part
 from vitkit.data.reading import Reading
 from vitkit.data.splits import by_patient, parts_of
-from vitkit.errors import DataError, UsageError
+from vitkit.errors import DataError, UsageError, require_choice
 from vitkit.preprocess import Preprocess
-from vitkit.volumes import Intensity, Percentile
+from vitkit.volumes import Intensity, Percentile, Volume
 from vitkit.volumes.axes import parse_codes
-from vitkit.volumes.volume import placed
+from vitkit.volumes.geometry import Xform
+from vitkit.volumes.read import Constant, Nonfinite
+from vitkit.volumes.volume import middle_start, placed
+
+Oversize = Literal["error", "crop"]
 
 
 class Scans(ImageData):
@@ -82,12 +87,12 @@ class Scans(ImageData):
         label: str | None = None,
         classes: list[str] | None = None,
         intensity: Intensity = Percentile(),
-        nonfinite: Literal["error", "fill"] = "error",
+        nonfinite: Nonfinite = "error",
         assume: str | None = None,
-        xform: Literal["agree", "sform", "qform"] = "agree",
-        constant: Literal["error", "allow"] = "error",
+        xform: Xform = "agree",
+        constant: Constant = "error",
         frame: int | None = None,
-        oversize: Literal["error", "crop"] = "error",
+        oversize: Oversize = "error",
         masks: bool = False,
         cache: str | None = None,
         fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
@@ -99,19 +104,18 @@ class Scans(ImageData):
     ) -> None:
         super().__init__(batch_size, num_workers, augment, seed)
         for name, value, choices in (
-            ("nonfinite", nonfinite, ("error", "fill")),
-            ("xform", xform, ("agree", "sform", "qform")),
-            ("constant", constant, ("error", "allow")),
-            ("oversize", oversize, ("error", "crop")),
+            ("nonfinite", nonfinite, Nonfinite),
+            ("xform", xform, Xform),
+            ("constant", constant, Constant),
+            ("oversize", oversize, Oversize),
         ):
-            if value not in choices:
-                raise UsageError(f"data.{name} {value!r}", f"one of {', '.join(choices)}", f"Correct data.{name}.")
+            require_choice(f"data.{name}", value, get_args(choices))
         if assume is not None:
             parse_codes(assume)
         self.root, self.given_manifest, self.label, self.given = Path(root), manifest, label, classes
         kept = None if cache is None else VolumeCache(cache)
         self.reading = Reading(intensity, nonfinite, assume, xform, constant, frame, kept)
-        self.oversize: Literal["error", "crop"] = oversize
+        self.oversize: Oversize = oversize
         self.masks = masks
         self.fractions, self.split_seed = fractions, split_seed
         self.name = self.root.resolve().stem if self.root.is_file() else self.root.resolve().name
@@ -139,6 +143,29 @@ class Scans(ImageData):
             given = self.manifest.folders.splits
         parts, note = parts_of(given, self._labelled, self._share, self.fractions)
         return Layout(self.manifest.source, classes, 1, 3, {**parts, "predict": self._predicted}, remedy, note)
+
+    def volume(self, name: str) -> Volume:
+        """A scan as the model sees it, with its place in the patient: each channel of :attr:`Sample.image`, before augmentation.
+
+        What was computed from it can be put into its place (``dataclasses.replace(volume, data=...)``) and be written onto the
+        grid of the file, which is its source, by :func:`vitkit.volumes.write_back`.
+
+        Args:
+            name: Id of the sample, in any split.
+
+        Raises:
+            UsageError: There is no such scan, or this is a MedMNIST file, whose volumes have no place.
+            DataError: A file that cannot be read, or is too large, as in the splits.
+        """
+        _ = self.layout
+        if name not in self._paths:
+            close = get_close_matches(name, self._paths, n=1)
+            remedy = f"Did you mean {close[0]}?" if close else "The ids of the splits are these names."
+            raise UsageError(f"no scan {name} in {self.root}", "the id of a sample of a NIfTI file", remedy)
+        if self.preprocess is None:
+            return self.reading.volume(self._paths[name], None)
+        size, limit = self.preprocess.size, self.preprocess.size if self.oversize == "error" else None
+        return self.reading.volume(self._paths[name], self.preprocess.spacing, limit).cropped_or_padded(size)[0]
 
     def _entries(self, where: str) -> list[Entry]:
         """The scans of a split, or all of them."""
@@ -226,7 +253,7 @@ class ScanImages(Images):
         part: Part,
         paths: Sequence[Path],
         reading: Reading,
-        oversize: Literal["error", "crop"],
+        oversize: Oversize,
         channels: int,
         preprocess: Preprocess | None = None,
         augment: Sequence[nn.Module] = (),
@@ -249,7 +276,7 @@ class ScanImages(Images):
         found, size = tuple(scan.shape[1:]), self.size
         if size is None or found == size:
             return scan, None, mask
-        start = [(old - new) // 2 if old >= new else -((new - old) // 2) for old, new in zip(found, size, strict=True)]
+        start = middle_start(found, size)
         placed_scan, real = placed(scan, start, size, 0.0)
         placed_mask = None if mask is None else placed(mask[None], start, size, 0.0)[0][0]
         return placed_scan, None if bool(real.all()) else real, placed_mask

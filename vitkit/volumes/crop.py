@@ -39,7 +39,8 @@ def read_crop(
         xform: What to believe where a header contradicts itself.
 
     Raises:
-        UsageError: There is no such file, it is compressed, or the box does not lie in the scan.
+        UsageError: There is no such file, it is compressed, the box does not lie in the scan, or an option is none
+            of its choices.
         DataError: As for :func:`vitkit.volumes.read`.
     """
     with opened(path) as file:

@@ -1,13 +1,13 @@
 """A file's affine: from its header alone, or not at all."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64
 from nibabel.nifti1 import Nifti1Header
 
-from vitkit.errors import DataError
+from vitkit.errors import DataError, require_choice
 from vitkit.volumes.axes import parse_codes
 
 Xform = Literal["agree", "sform", "qform"]
@@ -37,9 +37,11 @@ def file_affine(
         xform: Which one to believe where they disagree.
 
     Raises:
+        UsageError: ``xform`` is none of its choices.
         DataError: Codes that NIfTI does not know; no orientation, if none is assumed; sform, qform and pixdim that disagree, if
             none is to be believed; an affine that is not finite, singular or sheared; a spacing that is zero or negative.
     """
+    require_choice("xform", xform, get_args(Xform))
     codes = {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
     for name, code in codes.items():
         if code not in CODES:

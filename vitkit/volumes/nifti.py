@@ -53,11 +53,6 @@ class Nifti:
         return self.header.get_data_offset() + prod(self.shape) * self.header.get_data_dtype().itemsize
 
 
-def is_nifti(path: Path) -> bool:
-    """Whether a file's name says so; a hidden file is none."""
-    return path.name.lower().endswith(EXTENSIONS) and not path.name.startswith(".")
-
-
 @contextmanager
 def opened(path: str | PathLike[str]) -> Iterator[Nifti]:
     """A NIfTI-1 or -2 file, gzipped or not, whatever its name says.

@@ -1,6 +1,7 @@
 """Three planes of scans in one picture, with the patient's sides and a scale in mm."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from vitkit.errors import DataError
 from vitkit.files import replacing
 from vitkit.volumes.axes import LETTERS
+from vitkit.volumes.geometry import disagreement
 from vitkit.volumes.intensity import Percentile
 from vitkit.volumes.volume import Volume
 
@@ -37,6 +39,8 @@ def draw_planes(scans: Sequence[tuple[Volume, Volume | None]], path: Path) -> No
         figure = Figure(figsize=(9, 3.3 * len(scans)), dpi=100)
         figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.3 / (3.3 * len(scans)), wspace=0.03, hspace=0.12)
         for row, (volume, mask) in enumerate(scans):
+            if mask is not None and not disagreement(volume.affine, mask.affine):
+                mask = replace(mask, affine=volume.affine)  # as read_mask does, for the same reason
             volume = volume.oriented()
             grey = _grey(volume)
             inside = mask.oriented().data[0].numpy() != 0 if mask is not None else None

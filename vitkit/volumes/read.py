@@ -1,18 +1,20 @@
 """A NIfTI file to a volume, or an error that says what is wrong with it."""
 
+from dataclasses import replace
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from nibabel.arrayproxy import ArrayProxy
 
-from vitkit.errors import DataError, UsageError
+from vitkit.errors import DataError, UsageError, require_choice
 from vitkit.volumes.geometry import Xform, disagreement, file_affine
 from vitkit.volumes.nifti import Nifti, dtype_name, opened
 from vitkit.volumes.volume import Volume
 
 Nonfinite = Literal["error", "fill"]
+Constant = Literal["error", "allow"]
 Slices = tuple[slice, slice, slice]
 
 
@@ -20,7 +22,7 @@ def read(
     path: str | PathLike[str],
     *,
     nonfinite: Nonfinite = "error",
-    constant: Literal["error", "allow"] = "error",
+    constant: Constant = "error",
     frame: int | None = None,
     channels_last: bool = False,
     assume: str | None = None,
@@ -46,9 +48,7 @@ def read(
         DataError: The file is damaged, its voxels are no numbers, there are too many or too few axes, its geometry is unknown or
             contradicts itself (see :func:`vitkit.volumes.geometry.file_affine`), or its intensities are constant or not finite.
     """
-    _check_choice("nonfinite", nonfinite, ("error", "fill"))
-    _check_choice("constant", constant, ("error", "allow"))
-    _check_choice("xform", xform, ("agree", "sform", "qform"))
+    require_choice("constant", constant, get_args(Constant))
     with opened(path) as file:
         affine = file_affine(file.header, file.path, assume, xform)
         values = values_of(file, frame, channels_last)
@@ -63,11 +63,6 @@ def read(
     return Volume(torch.from_numpy(values), affine, str(path))
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name} {value!r}", f"one of {', '.join(choices)}", f"Correct {name}.")
-
-
 def read_mask(
     path: str | PathLike[str], image: Volume | None = None, *, assume: str | None = None, xform: Xform = "agree"
 ) -> Volume:
@@ -75,7 +70,8 @@ def read_mask(
 
     Args:
         path: The file.
-        image: The volume that it is a mask of, as :func:`read` gave it; its shape and affine have to be those of the mask.
+        image: The volume that it is a mask of, as :func:`read` gave it; its shape and affine have to be those of the mask,
+            which takes its affine, so that both are turned and resampled to the same voxels.
         assume: As for :func:`read`.
         xform: As for :func:`read`.
 
@@ -83,7 +79,6 @@ def read_mask(
         UsageError: There is no such file, or ``xform`` is none of its choices.
         DataError: As :func:`read`; and voxels that are no whole numbers; and a mask on another grid than its image.
     """
-    _check_choice("xform", xform, ("agree", "sform", "qform"))
     with opened(path) as file:
         affine = file_affine(file.header, file.path, assume, xform)
         values = values_of(file, None, False, exact=True)
@@ -102,6 +97,7 @@ def read_mask(
     mask = Volume(torch.from_numpy(whole.astype(np.int32)), affine, str(path))
     if image is not None:
         check_pair(image, mask)
+        mask = replace(mask, affine=image.affine)  # its own may be rounded otherwise, and lead to another shape or other axes
     return mask
 
 
@@ -125,6 +121,7 @@ def check_pair(image: Volume, mask: Volume) -> None:
 
 def finite(values: np.ndarray, file: Nifti, nonfinite: Nonfinite) -> np.ndarray:
     """The values without NaN and infinity, or an error that counts them."""
+    require_choice("nonfinite", nonfinite, get_args(Nonfinite))
     good = np.isfinite(values)
     if good.all():
         return values

@@ -178,7 +178,7 @@ class Volume:
                 "Correct it.",
             )
         if start is None:
-            start = [(old - new) // 2 if old >= new else -((new - old) // 2) for old, new in zip(self.size, size, strict=True)]
+            start = middle_start(self.size, size)
         data, real = placed(self.data, start, size, fill)
         step = np.eye(4)
         step[:3, 3] = start
@@ -189,6 +189,11 @@ def length_at(length: int, step: float | int, wanted: float | int) -> int:
     """Voxels of an axis after resampling from one step to another."""
     same = _six_digits(wanted) == _six_digits(step)
     return length if same else max(1, round(length / (wanted / step)))
+
+
+def middle_start(found: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """The first voxel to keep of the middle; of an odd number of voxels that go or come, the larger half lies at the end."""
+    return [(old - new) // 2 if old >= new else -((new - old) // 2) for old, new in zip(found, wanted, strict=True)]
 
 
 def by_axis(lengths: Sequence[float | int]) -> str:

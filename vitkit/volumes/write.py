@@ -1,6 +1,7 @@
 """A volume to a file, whole or not at all: on its own grid, or back on the grid of the file it was made from."""
 
 import gzip
+import math
 from io import BufferedIOBase
 from os import PathLike
 from pathlib import Path
@@ -18,6 +19,7 @@ from vitkit.volumes.geometry import Xform, file_affine
 from vitkit.volumes.nifti import EXTENSIONS, opened
 from vitkit.volumes.volume import Volume, placed
 
+_LABELS = np.iinfo(np.int32)
 _MOST_OFF = 0.01  # of a voxel; grids that differ less, anywhere on them, are one grid whose affine was rounded
 
 
@@ -29,7 +31,8 @@ def save(volume: Volume, path: str | PathLike[str]) -> None:
     at all.
 
     Raises:
-        UsageError: A name that does not end in .nii or .nii.gz, or an axis of more than 32,767 voxels, NIfTI-1's most.
+        UsageError: A name that does not end in .nii or .nii.gz, labels outside 32 bits, or an axis of more than 32,767 voxels,
+            NIfTI-1's most.
     """
     if max(volume.data.shape) > np.iinfo(np.int16).max:
         raise UsageError(
@@ -40,7 +43,7 @@ def save(volume: Volume, path: str | PathLike[str]) -> None:
     header.set_xyzt_units("mm", "sec")
     header.set_sform(volume.affine, code=1)
     header.set_qform(volume.affine, code=1)
-    _write(volume.data, header, Path(path))
+    _write(_stored(volume), header, Path(path))
 
 
 def write_back(
@@ -62,12 +65,13 @@ def write_back(
         volume: The mask (whole numbers or booleans) or map (floats).
         path: Where to write: .nii or .nii.gz.
         like: The file whose grid it is; the volume's source if not given.
-        fill: Value outside of the volume.
+        fill: Value outside of the volume: a whole number for whole numbers, 0 or 1 for booleans.
         assume: As that file was read with.
         xform: As that file was read with.
 
     Raises:
-        UsageError: A name that does not end in .nii or .nii.gz, or no such file as ``like``.
+        UsageError: A name that does not end in .nii or .nii.gz, no such file as ``like``, labels outside 32 bits, a fill that the
+            volume's values cannot be, or an ``xform`` that is none of its choices.
         DataError: That file cannot be read.
     """
     with opened(volume.source if like is None else like) as file:
@@ -84,6 +88,8 @@ def onto(
     volume: Volume, affine: Float64[np.ndarray, "4 4"], size: tuple[int, ...], fill: float
 ) -> Shaped[Tensor, "channels first second third"]:
     """The values of a volume at the voxels of another grid."""
+    values = _stored(volume)
+    _check_fill(fill, values.dtype)
     step = np.linalg.inv(volume.affine) @ affine  # from a voxel of the grid to one of the volume
     exact = step.round()
     corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(length - 1 for length in size), 1]
@@ -91,22 +97,49 @@ def onto(
     if np.abs((step - exact) @ corners.T).max() < _MOST_OFF and (turns.sum(0) == 1).all() and (turns.sum(1) == 1).all():
         order = [int(turns[:, axis].argmax()) for axis in range(3)]
         signs = [int(exact[source, axis]) for axis, source in enumerate(order)]
-        data = volume.data.permute(0, *(1 + source for source in order))
+        data = values.permute(0, *(1 + source for source in order))
         data = data.flip([1 + axis for axis, sign in enumerate(signs) if sign < 0])
         begin = [int(exact[source, 3]) for source in order]
         start = [at if sign > 0 else length - 1 - at for at, sign, length in zip(begin, signs, data.shape[1:], strict=True)]
         return placed(data, start, size, fill)[0]
-    whole = not volume.data.is_floating_point()
+    whole = not values.is_floating_point()
     matrix, offset = step[:3, :3], step[:3, 3]
     inside = ndimage.affine_transform(
         np.ones(volume.size, dtype=np.uint8), matrix, offset, size, order=0, mode="grid-constant", cval=0
     ).astype(bool)
     out = np.full((volume.channels, *size), fill, dtype=np.float32 if not whole else np.int32)
-    for channel, values in enumerate(volume.data.numpy()):
-        values = values.astype(out.dtype)
-        moved = ndimage.affine_transform(values, matrix, offset, size, order=0 if whole else 1, mode="nearest")
+    for channel, old in enumerate(values.numpy().astype(out.dtype, copy=False)):
+        moved = ndimage.affine_transform(old, matrix, offset, size, order=0 if whole else 1, mode="nearest")
         out[channel][inside] = moved[inside]
     return torch.from_numpy(out)
+
+
+def _stored(volume: Volume) -> Shaped[Tensor, "channels first second third"]:
+    """The values in a type that a file can have: 32-bit floats, booleans or 32-bit whole numbers."""
+    if volume.data.is_floating_point():
+        return volume.data.float()
+    values = volume.data.numpy()
+    if values.dtype.kind == "b":
+        return volume.data
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    if low < _LABELS.min or high > _LABELS.max:
+        raise UsageError(
+            f"{volume.source}: labels from {low} to {high}",
+            f"whole numbers of 32 bits, {_LABELS.min} to {_LABELS.max}",
+            "Number the labels anew, or write a map of floats.",
+        )
+    return volume.data.int()
+
+
+def _check_fill(fill: float, dtype: torch.dtype) -> None:
+    if dtype.is_floating_point:
+        most = torch.finfo(dtype).max
+        fits, expected = not math.isfinite(fill) or abs(fill) <= most, f"at most {most:g}, as a 32-bit float"
+    else:
+        low, high = (0, 1) if dtype == torch.bool else (_LABELS.min, _LABELS.max)
+        fits, expected = float(fill).is_integer() and low <= fill <= high, f"a whole number from {low} to {high}"
+    if not fits:
+        raise UsageError(f"fill={fill} of a volume of {dtype}", expected, "Correct fill.")
 
 
 def _write(data: Shaped[Tensor, "channels first second third"], header: Nifti1Header, path: Path) -> None:
