@@ -1,14 +1,17 @@
-"""Faults that were found in other libraries (MONAI 1.6.1, timm), and that must not be found here."""
+"""Faults that were found in other libraries (MONAI 1.6.1, timm, torch), and that must not be found here."""
 
 from itertools import product
+from math import prod
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
-from vitkit.attention import AlongAxis, Attention, Axial, Full, Window
-from vitkit.bias import Bias, LogCPBBias, NoBias, SpectralBias, TableBias
+from vitkit.attention import AlongAxis, Attention, Axial, Full, Pattern, Window, attend, axial, kernels
+from vitkit.attention.backends.fused import Fused
+from vitkit.attention.lines import Lines
+from vitkit.bias import Bias, DistanceBias, LogCPBBias, NoBias, SpectralBias, TableBias
 from vitkit.embedding import NoPosition, PatchEmbed
 from vitkit.encoder import Classifier, Encoder
 from vitkit.errors import DataError, UsageError
@@ -146,3 +149,107 @@ def test_geometry_is_not_put_right_in_silence(tmp_path):
     path.write_bytes(raw)
     with pytest.raises(DataError, match=r"scan\.nii"):
         read(path)
+
+
+class Half(Pattern):
+    """A query sees its own half of the sequence."""
+
+    def allowed(self, grid):
+        half = torch.arange(len(grid)) * 2 // len(grid)
+        return half[:, None] == half
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Queries, keys, values and options of every call of torch's fused attention, and whether cuDNN's kernel was allowed."""
+    found, own = [], kernels.scaled_dot_product_attention
+
+    def recorded(q, k, v, **options):
+        found.append((q, k, v, options, torch.backends.cuda.cudnn_sdp_enabled()))
+        return own(q, k, v, **options)
+
+    monkeypatch.setattr(kernels, "scaled_dot_product_attention", recorded)
+    return found
+
+
+def masked(device, dtype, shape, case, fill=None):
+    """Attention by torch's kernels with a mask of each origin, the same in float64, and the tokens of both."""
+    grid = Grid(shape)
+    tokens = [torch.randn(2, HEADS, len(grid), 16, device=device, dtype=dtype) for _ in range(3)]
+    if fill is not None:  # one number of each query and key, so that every logit is about so much
+        tokens[0][..., 0], tokens[1][..., 0] = 1.0, 4.0 * fill
+    inputs, exact = ([x.detach().to(kind).requires_grad_() for x in tokens] for kind in (dtype, torch.float64))
+    bias = (DistanceBias(HEADS) if "bias" in case else NoBias()).requires_grad_(False).to(device)
+    if case == "lines, bias":
+        biases = [bias.axis(grid, index) for index in range(len(shape))]
+        lines = (x.transpose(1, 2) for x in inputs)
+        found = axial._fused(*lines, Lines(shape, shape), biases, None, 0.25).transpose(1, 2)
+        return found, attend(*exact, grid, bias=bias.double(), pattern=Axial(), backend="axial"), inputs, exact
+    real = torch.ones(2, prod(shape), dtype=torch.bool, device=device)
+    real[0, ::3] = False
+    options = {"pattern": Half() if "pattern" in case else Full(), "real": real if "padding" in case else None}
+    found = attend(*inputs, grid, bias=bias, backend=Fused(), **options)
+    return found, attend(*exact, grid, bias=bias.double(), backend="eager", **options), inputs, exact
+
+
+MASKED = ["bias", "pattern", "padding", "bias, pattern, padding", "lines, bias"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("dtype", "unit"), [(torch.bfloat16, 2**-9), (torch.float16, 2**-12)])
+@pytest.mark.parametrize("case", MASKED)
+def test_a_mask_has_the_type_of_the_queries(case, dtype, unit, device, calls):
+    """Torch's cuDNN kernel reads a mask of float32 as if it were of half precision (pytorch/pytorch#191612)."""
+    found, wanted, inputs, exact = masked(device, dtype, (6, 8), case)
+    assert {options["attn_mask"].dtype for _, _, _, options, _ in calls} == {dtype}
+    cotangent = torch.randn_like(wanted).to(dtype)
+    mine = torch.autograd.grad(found, inputs, cotangent)
+    theirs = torch.autograd.grad(wanted, exact, cotangent.double())
+    for one, other in zip((found, *mine), (wanted, *theirs), strict=True):
+        # Rounding enters at the mask, the weights, the output and each gradient, as in tests/attention/test_backends.py.
+        assert (one.double() - other).abs().max() <= 20 * unit * max(float(other.detach().abs().max()), 1.0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("count", [64, 192, 704])
+@pytest.mark.parametrize("case", MASKED)
+def test_gradients_are_numbers_at_any_length(case, count, dtype, device, calls):
+    """With a mask and N % 128 == 64, torch's cuDNN kernel makes NaN of queries whose logits are low (pytorch/pytorch#196678)."""
+    found, _, inputs, _ = masked(device, dtype, (count,), case, fill=-120.0)
+    assert not any(allowed for *_, allowed in calls)
+    assert torch.backends.cuda.cudnn_sdp_enabled()  # afterwards as before
+    for grad in torch.autograd.grad(found, inputs, torch.randn_like(found)):
+        assert grad.isfinite().all()
+
+
+def test_cudnns_kernel_is_left_where_it_is_right(calls):
+    """Without a mask, at other lengths, and without gradients."""
+    masked("cpu", torch.bfloat16, (64,), "none")
+    masked("cpu", torch.bfloat16, (63,), "bias")
+    with torch.no_grad():
+        masked("cpu", torch.bfloat16, (64,), "bias")
+    assert [allowed for *_, allowed in calls] == [True] * 3
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("bias", ["spectral", "log-CPB"])
+def test_a_bias_may_be_all_that_learns(bias, device, calls):
+    """Torch's kernel reads memory that is not there if nothing but the mask needs a gradient (pytorch/pytorch#188302)."""
+    grid, own = Grid((6, 8)), BIASES[bias](2).to(device)
+    q, k, v = (torch.randn(2, HEADS, len(grid), 16, device=device) for _ in range(3))
+    found = attend(q, k, v, grid, bias=own, backend=Fused())
+    [(*tokens, options, _)] = calls
+    assert options["attn_mask"].requires_grad
+    assert any(x.requires_grad for x in tokens)
+    assert not any(x.requires_grad for x in (q, k, v))
+    wanted = attend(q, k, v, grid, bias=own, backend="eager")
+    cotangent = torch.randn_like(wanted)
+    mine, theirs = (torch.autograd.grad(out, list(own.parameters()), cotangent, allow_unused=True) for out in (found, wanted))
+    for one, other in zip(mine, theirs, strict=True):
+        assert (one is None) == (other is None)
+        # Of sums over all pairs, of which the largest are of the order of one.
+        assert one is None or (one - other).abs().max() <= 1e-5 * max(float(other.abs().max()), 1.0)

@@ -1,10 +1,12 @@
 """Axial attention against the sum of masked full attentions, in value and in every gradient, and what only it promises."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from vitkit.attention import Additive, Attention, Axial, Bilinear, Cosine, ScaledDotProduct, attend, axial, compiled, tiles
-from vitkit.attention.backends import BACKENDS
+from vitkit.attention.backends import BACKENDS, choose
 from vitkit.attention.case import Case
 from vitkit.attention.lines import Lines
 from vitkit.bias import KeyBias, NoBias, PrefixBias, SpectralBias, TableBias
@@ -324,3 +326,96 @@ def test_its_cost_is_what_it_holds(shape, gradients, monkeypatch):
             out.backward(torch.ones_like(out))
     apart = out.nbytes * (5 if gradients else 1)  # the output, its gradient, and three gradients
     assert (ledger.peak - apart) / BACKENDS["axial"].cost(case).memory == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["", "gated"])
+@pytest.mark.parametrize("biased", [False, True], ids=["", "frozen bias"])
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [((16, 16, 16), None), ((16, 16, 16), 8), ((40, 30), None), ((400,), None), ((6, 6, 6, 6), None)],
+    ids=["volume", "windows", "image", "one axis", "four axes"],
+)
+def test_the_cost_of_torchs_kernels_is_what_they_hold(shape, window, biased, gated):
+    """What runs on CUDA without a bias that learns: on the CPU, kernels keep the same tensors."""
+    grid, heads, pattern = Grid(shape), 6, Axial(window)
+    bias = TableBias(heads, shape, std=1.0).requires_grad_(False) if biased else NoBias()
+    gates = torch.randn(len(shape), heads, requires_grad=True) if gated else None
+    case = Case(grid, ScaledDotProduct(), bias, pattern, 1, heads, 32, gradients=True, device="cuda", gates=gates)
+    inputs = [torch.randn(1, len(grid), heads, 32).requires_grad_() for _ in range(3)]
+    known, sizes = {x.untyped_storage().data_ptr() for x in (*inputs, *([] if gates is None else [gates]))}, {}
+
+    def pack(x):
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in known:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    lines = Lines(shape, pattern.lengths(grid))
+    biases = [bias.axis(grid, axis)[:, :length, :length] if biased else None for axis, length in enumerate(lines.lengths)]
+    with Ledger() as ledger:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            out = axial._fused(*inputs, lines, biases, gates, 32**-0.5)
+        sizes.pop(out.untyped_storage().data_ptr(), None)
+        out.backward(torch.ones_like(out))
+    cost = BACKENDS["axial"].cost(case)
+    of_gates = 4 * heads * len(shape) if gated else 0  # of which each axis keeps its own
+    assert sum(sizes.values()) - cost.kept - cost.copies in (0, of_gates)
+    laid_out = sum(0 if each is None else each.nbytes for each in biases)  # before, and not in this ledger
+    held = ledger.peak - 5 * out.nbytes  # the output, its gradient, and three gradients
+    assert held == pytest.approx(cost.memory - laid_out + cost.copies, rel=0.05)
+    without = BACKENDS["axial"].cost(replace(case, gradients=False))
+    assert (without.kept, without.copies) == (0, 0)
+    with Ledger() as ledger, torch.no_grad():
+        axial._fused(*inputs, lines, biases, gates, 32**-0.5)
+    assert ledger.peak - out.nbytes <= without.memory - laid_out + 4 * case.rows
+
+
+def test_a_learned_bias_and_padding_leave_torchs_kernels():
+    """Tiles keep nothing but their inputs, and their cost says so."""
+    grid, real = Grid((16, 16, 16)), torch.ones(1, 16**3, dtype=torch.bool)
+    learned = SpectralBias(Exponential(HEADS, 3))
+    for bias, mask in ((learned, None), (NoBias(), real)):
+        case = Case(grid, ScaledDotProduct(), bias, Axial(), 1, HEADS, 32, gradients=True, device="cuda", real=mask)
+        assert BACKENDS["axial"].cost(case).kept == 0
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["", "gated"])
+@pytest.mark.parametrize(("shape", "backend"), [((8, 8), "fused"), ((24, 24), "gathered")])
+def test_the_cost_of_a_sum_is_what_its_terms_keep(shape, backend, gated):
+    """With a prefix, which stands on no line."""
+    grid, heads = Grid(shape), 3
+    gates = torch.ones(2, heads, requires_grad=True) if gated else None
+    case = Case(grid, ScaledDotProduct(), NoBias(), Axial(), 2, heads, 16, prefix=1, gradients=True, gates=gates)
+    assert choose(replace(case, pattern=Axial().terms(grid)[0], gates=None))[0] == backend
+    inputs = [torch.randn(2, case.tokens, heads, 16).transpose(1, 2).requires_grad_() for _ in range(3)]
+    known, sizes = {x.untyped_storage().data_ptr() for x in inputs}, {}
+
+    def pack(x):
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in known:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        attend(*inputs, grid, pattern=Axial(), prefix=1, gates=gates)
+    cost = BACKENDS["summed"].cost(case)
+    assert sum(sizes.values()) == pytest.approx(cost.kept + cost.copies, rel=0.01)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("masked", [False, True], ids=["fused", "tiles"])
+@pytest.mark.parametrize("shape", [(2**16 + 2, 2), (2, 2**16 + 2)], ids=["before", "after"])
+def test_on_cuda_more_lines_than_a_kernel_takes(shape, masked):
+    """A dimension of 65,536 is more than torch's kernels take (pytorch/pytorch#142228, #146704)."""
+    grid, pattern = Grid(shape), Axial(window=2)
+    inputs = [torch.randn(1, len(grid), 1, 16, device="cuda").transpose(1, 2).requires_grad_() for _ in range(3)]
+    real = torch.rand(1, len(grid), device="cuda") > 0.2 if masked else None
+    found = attend(*inputs, grid, pattern=pattern, real=real)
+    cotangent = torch.randn_like(found)
+    mine = gradients(found, inputs, cotangent)
+    # The CPU's tiles, which have no such limit.
+    exact = [x.detach().cpu().double().requires_grad_() for x in inputs]
+    wanted = attend(*exact, grid, pattern=pattern, real=None if real is None else real.cpu())
+    theirs = gradients(wanted, exact, cotangent.cpu())
+    for one, other in zip((found, *mine), (wanted, *theirs), strict=True):
+        assert_equal(one.cpu(), other, 1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vitkit.attention import Additive, AlongAxis, Axial, Cosine, Global, Neighbourhood, Union, Window
-from vitkit.bias import PrefixBias, SpectralBias
+from vitkit.bias import NoBias, PrefixBias, SpectralBias
 from vitkit.embedding import PatchEmbed
 from vitkit.encoder import Encoder
 from vitkit.spectral import Exponential, Gaussian, NumericDensity
@@ -35,8 +35,9 @@ def encoder_of(**options):
         ({}, (64, 60)),
         ({"scorer": Additive(2, 8, 4), "bias": SpectralBias(Gaussian(2, 2), support="patch")}, (16, 24)),
         ({"scorer": Cosine(2), "pattern": Window(2)}, (16, 24)),
+        ({"bias": NoBias(), "pattern": Window(3)}, (28, 36)),
     ],
-    ids=["many tokens", "additive, patches", "cosine, window"],
+    ids=["many tokens", "additive, patches", "cosine, window", "a length that cuDNN's kernel is not for"],
 )
 def test_compiled_is_eager(options, size):
     encoder = encoder_of(**options)

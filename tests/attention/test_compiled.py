@@ -74,6 +74,26 @@ def test_grids_too_large_for_the_cache(shape, lengths):
 
 
 @needs_compiler
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("width", [16, 19])
+def test_nothing_off_the_cross_has_influence(width, window):
+    """To the bit, in whole vectors and in parts of them: a lane that is read beyond a line's end would show."""
+    grid, pattern = Grid((4, 6, 10)), Axial(window)
+    cross = pattern.allowed(grid)
+    q, k, v = tokens(len(grid), width)
+    assert compiled.serves("cpu", q.dtype, Lines(grid.shape, pattern.lengths(grid)))
+    out = attend(q, k, v, grid, pattern=pattern, backend="axial")
+    for query in range(0, len(grid), 17):
+        of_q, of_k, of_v = torch.autograd.grad(out[0, 0, query].sum(), (q, k, v), retain_graph=True)
+        assert torch.equal(of_q[0, 0].any(-1), torch.arange(len(grid)) == query)
+        for grad in (of_k, of_v):
+            assert torch.equal(grad[0, 0].any(-1), cross[query])
+        for grad in (of_q, of_k, of_v):
+            assert not grad[1].any()
+            assert not grad[0, 1].any()
+
+
+@needs_compiler
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 10.0, 1e3])
 def test_scores_of_any_size(scale):
     """From a plain mean to a softmax of one key, whose scores go up to millions."""

@@ -84,6 +84,16 @@ def test_a_full_disk_exits_with_1(evaluate, capsys, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_read_only_file_system_exits_with_2(evaluate, capsys, tmp_path, monkeypatch):
+    def read_only(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(files, "TemporaryFile", read_only)
+    assert evaluate() == 2
+    assert "out cannot be written (Read-only file system); expected a place that may be written" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_of_several_processes_one_tells(evaluate, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")

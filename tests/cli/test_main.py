@@ -52,6 +52,12 @@ def test_an_unknown_command_is_told_what_was_meant(capsys, typed, meant):
             f"vitkit: error: no room on the disk ([Errno {errno.ENOSPC}] No space left on device: 'runs/a.csv'); expected room "
             "for what the command writes. Free some, or raise the limit, and run the command again.",
         ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "runs/parts"),
+            2,
+            "vitkit: error: runs/parts cannot be written (Read-only file system); expected a place that may be written to. "
+            "Choose another one.",
+        ),
         (SystemExit(3), 3, ""),
         (SystemExit(None), 0, ""),
     ],
@@ -101,3 +107,10 @@ def test_both_scripts_are_the_same_two_doors(monkeypatch):
         with pytest.raises(SystemExit):
             runpy.run_path(str(Path(__file__).parents[2] / script))
     assert seen == [None, ["evaluate", "given"]]
+
+
+@pytest.mark.parametrize("name", ["vitkit", "vitkit.cli"])
+def test_as_a_module(name):
+    done = subprocess.run([sys.executable, "-m", name, "tets"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("vitkit: error: vitkit tets; expected one of fit, ")

@@ -1,6 +1,7 @@
 """Every mistake in a command line or a config: one line, code 2, and nothing written."""
 
 import pytest
+import torch
 import yaml
 
 from vitkit.cli.main import main
@@ -61,7 +62,14 @@ def changed(conf, tmp_path):
         ),
         (["--model.lr", "[1]"], "model.lr is [1]; expected a number. Correct model.lr."),
         (["--model.class_weights", "[1,a]"], "model.class_weights is a; expected a number. Correct model.class_weights."),
-        (["--model.class_weights", "3"], "model.class_weights is 3; expected a list. Correct model.class_weights."),
+        (["--model.class_weights", "3"], "model.class_weights is 3; expected a list of numbers. Correct model.class_weights."),
+        (["--model.preprocess.size", "8"], "model.preprocess.size is 8; expected a list of whole numbers. Correct"),
+        (["--model.preprocess.spacing", "3"], "model.preprocess.spacing is 3; expected a list of numbers. Correct"),
+        (
+            ["--model.encoder.embed.patch_size", "abc"],
+            "model.encoder.embed.patch_size is abc; expected a whole number or a list of whole numbers. Correct",
+        ),
+        (["--data", "Scans", "--data.root", "x", "--data.fractions", "3"], "data.fractions is 3; expected a list of numbers."),
         (
             ["--model.encoder.pool", "max"],
             "model.encoder.pool is max; expected one of 'token', 'mean', 'sum'. Correct model.encoder.pool.",
@@ -144,11 +152,48 @@ def test_in_a_config(told, changed, change, line):
     assert line in told(config=changed(change))
 
 
-@pytest.mark.parametrize("text", ["model: [1,\n  a: b: c\n", "- 1\n- 2\n", "just words"])
-def test_a_config_that_is_none(told, tmp_path, text):
+NO_CONFIGS = {
+    b"model: [1,\n  a: b: c\n": "is no YAML (line 2, column 7: expected ',' or ']', but got ':'); expected a YAML file. Mend",
+    b"model:\n\tlr: 1\n": "is no YAML (line 2, column 1: found character '\\t' that cannot start any token); expected",
+    b"a: \x00": "is no YAML (unacceptable character #x0000: special characters are not allowed at position 3); expected a YAML",
+    "name: Müller".encode("latin-1"): "is no text in UTF-8; expected a YAML file. Save it as UTF-8, or give another file.",
+    b"": "is empty; expected a config with keys such as model, data and trainer. Give another file",
+    b"# nothing\n": "is empty; expected a config with keys",
+    b"- 1\n- 2\n": "is a list; expected a config with keys",
+    b"just words": "has no keys; expected a config with keys",
+}
+
+
+@pytest.mark.parametrize(("content", "line"), NO_CONFIGS.items())
+def test_a_config_that_is_none(told, tmp_path, content, line):
     path = tmp_path / "config.yaml"
-    path.write_text(text)
-    assert len(told(config=path)) < 300
+    path.write_bytes(content)
+    assert told(config=path).startswith(f"{path} {line}")
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "validate", "predict", "plan", "explain"])
+@pytest.mark.parametrize(("content", "line"), list(NO_CONFIGS.items())[1:5:3])  # a tab, none at all
+def test_every_command_names_it(conf, tmp_path, capsys, command, content, line):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    checkpoint = []
+    if command in ("test", "validate", "predict"):
+        torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+        checkpoint = ["--ckpt_path", str(tmp_path / "a.ckpt")]
+    assert main([command, "--config", str(conf / "tiny.yaml"), f"--config={path}", *checkpoint]) == 2
+    assert capsys.readouterr().err.startswith(f"vitkit: error: {path} {line}")
+
+
+def test_a_config_beside_a_checkpoint_is_named_as_well(tmp_path, capsys):
+    torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+    (tmp_path / "config.yaml").touch()
+    assert main(["test", "--ckpt_path", str(tmp_path / "a.ckpt")]) == 2
+    assert capsys.readouterr().err.startswith(f"vitkit: error: {tmp_path / 'config.yaml'} is empty;")
+
+
+def test_a_config_can_be_written_out_in_place_of_its_name(conf, capsys):
+    assert main(["fit", "--config", str(conf / "tiny.yaml"), "--config", "{model: {lr: 0.5}}", "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["lr"] == 0.5
 
 
 def test_a_switched_class_takes_no_arguments_of_the_one_before(conf, tmp_path, capsys):

@@ -1,7 +1,9 @@
 """fit, validate, test and predict, from the command line that a user types to the files that are left."""
 
 import csv
+import errno
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,11 +13,12 @@ import pytest
 import torch
 import yaml
 
+from vitkit import files
 from vitkit.bias import NoBias, SpectralBias
 from vitkit.cli.main import main
 from vitkit.cli.run_folder import alone
 from vitkit.data import Digits
-from vitkit.tasks import load_checkpoint
+from vitkit.tasks import ClassificationTask, load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -286,3 +289,52 @@ def test_the_users_own_logger_and_callbacks_are_kept(run, tmp_path):
     assert list((tmp_path / "mine").rglob("metrics.csv"))
     assert not (tmp_path / "tiny" / "logs").exists()
     assert "EarlyStopping" in (tmp_path / "tiny" / "config.yaml").read_text()
+
+
+def read_only(path, *_, **__):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_fit_names_a_folder_that_may_not_be_written_to(run, tmp_path, capsys, monkeypatch, there):
+    folder = tmp_path / "tiny"
+    if there:
+        folder.mkdir()
+        monkeypatch.setattr(files, "TemporaryFile", lambda **options: read_only(options["dir"]))
+    else:
+        monkeypatch.setattr(Path, "mkdir", read_only)
+    assert run("fit") == 2
+    found = f"{folder} cannot be {'written' if there else 'made'} (Read-only file system); expected a "
+    assert capsys.readouterr().err.startswith(f"vitkit: error: {found}")
+
+
+def test_predict_names_a_file_that_may_not_be_written(run, trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Path, "touch", read_only)
+    assert run("predict", "--ckpt_path", trained / "best.ckpt", "--out", tmp_path / "p.csv") == 2
+    found = f"{tmp_path / 'p.csv'} cannot be written (Read-only file system); expected a place that may be written to."
+    assert capsys.readouterr().err.startswith(f"vitkit: error: {found}")
+
+
+def test_a_fit_that_fails_before_it_logged_leaves_no_folder(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("vitkit.tasks.ClassificationTask.training_step", lambda *_: 1 / 0)
+    assert run("fit") == 1
+    assert not (tmp_path / "tiny").exists()
+    (tmp_path / "tiny" / "logs" / "version_0").mkdir(parents=True)  # an earlier one's
+    assert run("fit") == 1
+    assert list((tmp_path / "tiny").rglob("*")) == [tmp_path / "tiny" / "logs", tmp_path / "tiny" / "logs" / "version_0"]
+
+
+def test_a_fit_that_fails_later_keeps_its_logs(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ClassificationTask, "on_train_epoch_start", lambda task: 1 // (task.current_epoch == 0))
+    assert run("fit") == 1
+    assert table(tmp_path / "tiny" / "logs" / "version_0" / "metrics.csv")
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), ("train", "val", "test")])
+def test_without_a_test_split_the_validation_split_is_what_comes_next(run, tmp_path, capsys, splits):
+    arrays = {f"{split}_images": np.zeros((8, 8, 8, 8), dtype=np.uint8) for split in splits}
+    arrays |= {f"{split}_labels": np.arange(8)[:, None] % 2 for split in splits}
+    np.savez(tmp_path / "volume.npz", **arrays)
+    assert run("fit", "--data.path", tmp_path / "volume.npz", config="volume.yaml") == 0
+    option = "" if "test" in splits else " --split val"
+    assert f"best.ckpt --suite volume{option} --out " in capsys.readouterr().out

@@ -256,3 +256,16 @@ def test_a_manifest_that_cannot_be_read_is_not_passed_over(listed):
     (root / "manifest.csv").write_bytes("größe,image".encode("latin-1"))
     with pytest.raises(DataError, match=r"manifest\.csv is not UTF-8"):
         Scans(str(root)).setup("fit")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_table_in_utf_16_is_called_so(listed, encoding):
+    root = listed("image,label,split", "1.nii,b,train", "2.nii,a,train", "3.nii,a,val")
+    path = root / "manifest.csv"
+    text = path.read_text().replace(",", "\t")
+    path.write_bytes(f"\ufeff{text}".encode(encoding))
+    with pytest.raises(DataError, match=r'manifest\.csv is UTF-16.*; expected .*UTF-8\. .*"CSV UTF-8"'):
+        Scans(str(root)).setup("fit")
+    path.write_bytes(b"\x93NUMPY\0\1")
+    with pytest.raises(DataError, match=r"manifest\.csv is no text"):
+        Scans(str(root)).setup("fit")

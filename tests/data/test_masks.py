@@ -74,6 +74,14 @@ def test_a_mask_on_another_grid_is_named(root):
         made(root).split("train")[0]
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_negative_label_is_no_foreground(root, tmp_path, cached):
+    nib.save(nib.Nifti1Image(np.full((6, 5, 4), -1, np.int16), np.diag([-1.0, 1.0, 1.0, 1.0])), root / "1m.nii")
+    train = made(root, cache=str(tmp_path / "cache") if cached else None).split("train")
+    with pytest.raises(DataError, match=r"1m\.nii: 120 voxels of the mask are negative"):
+        train[0]
+
+
 def test_a_container_that_moves_the_image_alone_is_refused(root):
     train = made(root, augment=[torch.nn.Sequential(RandomFlip(p=1.0))]).split("train")
     with pytest.raises(UsageError, match=r"a Sequential around transforms of torchvision's kind; expected one that moves masks"):

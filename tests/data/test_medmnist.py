@@ -81,6 +81,8 @@ def test_the_fingerprint_sees_the_pictures(npz):
 def test_no_file(tmp_path):
     with pytest.raises(UsageError, match=r"none\.npz does not exist"):
         load(tmp_path / "none.npz")
+    with pytest.raises(UsageError, match=r"data\.path .* is a folder; expected a MedMNIST file .*vitkit\.data\.Scans"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", "cut", "npy"])

@@ -44,6 +44,14 @@ def leave(index):
     return torch.zeros(1, 2, 2)
 
 
+def killed(_):
+    kill(4)
+
+
+def left(_):
+    leave(4)
+
+
 def fail(index):
     if index == 4:
         raise MemoryError("no more")
@@ -60,8 +68,22 @@ def reading(images, how):
 def test_a_worker_that_dies(data, how, wrapped):
     images = reading(data.split("val"), how)
     loader = Loader(Subset(images, range(6)) if wrapped else images, num_workers=2, collate_fn=collate)
-    with pytest.raises(DataError, match=r"a worker process died while it was reading val/dog/1\.png \(.*data\.num_workers"):
+    way = {kill: r"signal: Killed", leave: "exit code 3"}[how]
+    with pytest.raises(
+        DataError, match=rf"a worker process died while it was reading val/dog/1\.png \({way}\); .*data\.num_workers"
+    ):
         list(loader)
+
+
+@pytest.mark.parametrize(("way", "words"), [("kill", "signal: Killed"), ("leave", "exit code 3")])
+def test_a_worker_that_dies_before_its_first_file(data, way, words):
+    loader = Loader(data.split("val"), num_workers=2, collate_fn=collate, worker_init_fn={"kill": killed, "leave": left}[way])
+    with pytest.raises(DataError) as caught:
+        list(loader)
+    assert str(caught.value) == (
+        f"a worker process died ({words}); expected workers that live as long as the loader. "
+        "If memory ran out, use a smaller data.num_workers or data.batch_size."
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -103,5 +125,18 @@ def test_a_second_that_dies_while_the_first_is_told_of(data, monkeypatch):
 
 def test_other_errors_stay_what_they_are():
     assert death(RuntimeError("out of luck")) is None
-    assert death(RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")) is None
     assert death(ValueError("DataLoader worker (pid 1) is killed by signal: Killed.")) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "way"),
+    [
+        ("DataLoader worker (pid 1) is killed by signal: Killed. ", " (signal: Killed)"),
+        ("DataLoader worker (pid 1) is killed by signal: Bus error. It is possible that", " (signal: Bus error)"),
+        ("DataLoader worker (pid 1) exited unexpectedly with exit code 3. Details are lost", " (exit code 3)"),
+        ("DataLoader worker (pid(s) 1, 2) exited unexpectedly", ""),
+    ],
+)
+def test_what_torch_says_of_a_worker_without_a_file(told, way):
+    assert str(death(RuntimeError(told))).startswith(f"a worker process died{way}; expected workers that live")
+    assert "If memory ran out" in str(death(RuntimeError(told)))

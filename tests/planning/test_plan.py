@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.planning.training import DIM, HEADS, MODELS, image, measured, spectral, volume
-from vitkit.attention import explain
+from tests.planning.training import DIM, HEADS, MODELS, PADDED, image, measured, spectral, volume
+from vitkit.attention import Window, explain
 from vitkit.embedding import PatchEmbed
 from vitkit.encoder import Classifier, Encoder
 from vitkit.errors import UsageError
@@ -27,6 +27,36 @@ def test_the_peak_is_within_fifteen_percent_of_the_measured_one(name):
     training, validation = measured(model, 4)
     assert found.training.peak == pytest.approx(training, rel=SHARE)
     assert found.validation.peak == pytest.approx(validation, rel=SHARE)
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_so_is_that_of_a_padded_batch(name):
+    torch.manual_seed(0)
+    model = PADDED[name]()
+    found = plan(model, batch_size=4, padded=True)
+    training, validation = measured(model, 4, padded=True)
+    assert found.training.peak == pytest.approx(training, rel=SHARE)
+    assert found.validation.peak == pytest.approx(validation, rel=SHARE)
+
+
+def test_padding_costs_a_mask_only_where_not_all_is_seen():
+    """Of every pair, in bytes of the type that attention computes in; otherwise of every key."""
+    tokens, batch, depth = 10**3 + 1, 4, 3
+    for name, masks in (("full", 0), ("a pattern that is not sparse", batch - 1)):
+        # The pattern's own mask is of every pair already, one for all samples.
+        plain, masked = (plan(PADDED[name](side=20, depth=depth), batch, padded=padded) for padded in (False, True))
+        least = depth * masks * 4 * tokens**2
+        of_keys = depth * batch * 4 * tokens
+        assert least <= masked.activations - plain.activations <= least + of_keys + 4 * batch * 20**3
+        assert masked.batch == plain.batch + batch * 20**3
+
+
+def test_scans_are_planned_with_padding():
+    """A spacing says that they are scans, which are as large as they are."""
+    encoder = Encoder(PatchEmbed(3, 2, 1, DIM), 1, HEADS, pattern=Window(2), bias=spectral(3))
+    scans, arrays = (Classifier(encoder, 2, Preprocess((8, 8, 8), spacing=spacing)) for spacing in ((1.0, 1.0, 2.0), None))
+    for model, padded in ((scans, True), (arrays, False)):
+        assert plan(model, 2) == plan(model, 2, padded=padded) != plan(model, 2, padded=not padded)
 
 
 @pytest.mark.parametrize(("batch", "accumulate"), [(1, 1), (1, 3)])
@@ -113,6 +143,7 @@ def test_backends_are_those_that_explain_names():
     assert found.backends == (explain(attention, grid, batch=2, prefix=1).backend,)
     assert found.evaluation_backends == (explain(deepcopy(attention).eval(), grid, batch=2, prefix=1).backend,)
     assert plan(model, 2, device="cuda").backends == (explain(attention, grid, batch=2, prefix=1, device="cuda").backend,)
+    assert plan(model, 2, padded=True).backends == (explain(attention, grid, batch=2, prefix=1, padded=True).backend,)
 
 
 def test_what_no_machine_holds_is_planned_without_memory():

@@ -62,3 +62,9 @@ def test_precision_device_and_average_are_kept():
     wanted = plan(image(bias=spectral(2), checkpointing=True), 1, precision="bf16-mixed", average=True)
     assert replace(found.plan, training=wanted.training) == wanted
     assert found.plan.training.peak == pytest.approx(wanted.training.peak)
+
+
+def test_padding_is_kept():
+    found = of(volume(), 0, padded=True)
+    assert found["pattern Window of 4"].plan == plan(volume(pattern=Window(4)), BATCH, padded=True)
+    assert found["pattern Window of 4"].plan.batch == plan(volume(), BATCH).batch + BATCH * 16**3

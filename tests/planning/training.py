@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from vitkit.attention import Axial, Window
+from vitkit.attention import Axial, Pattern, Window
 from vitkit.bias import DistanceBias, KeyBias, LogCPBBias, SpectralBias
 from vitkit.embedding import LearnedPosition, PatchEmbed, SinCosPosition
 from vitkit.encoder import Classifier, Encoder
@@ -20,9 +20,17 @@ def image(side=32, depth=3, **options):
     return Classifier(encoder, 10, Preprocess(size=(side, side)))
 
 
-def volume(side=16, depth=3, patch=2, **options):
-    encoder = Encoder(PatchEmbed(3, patch, 1, DIM), depth, HEADS, **options)
+def volume(side=16, depth=3, patch=2, norm="none", **options):
+    encoder = Encoder(PatchEmbed(3, patch, 1, DIM, norm), depth, HEADS, **options)
     return Classifier(encoder, 10, Preprocess(size=(side,) * 3))
+
+
+class Band(Pattern):
+    """Only what is near in the sequence."""
+
+    def allowed(self, grid):
+        index = torch.arange(len(grid))
+        return (index[:, None] - index).abs() < 100
 
 
 def spectral(ndim):
@@ -48,8 +56,30 @@ MODELS = {
 }
 
 
-def measured(model, batch, accumulate=1):
-    """Peaks of a training step, from the second on, and of a validation step after it, in bytes."""
+PADDED = {
+    "full": volume,
+    "full, no class token": lambda: volume(class_token=False, pool="mean"),
+    "full, spectral bias that learns": lambda: volume(bias=spectral(3)),
+    "full, frozen bias": lambda: volume(bias=DistanceBias(HEADS).requires_grad_(False)),
+    "full, norms of patches": lambda: volume(norm="patch"),
+    "full, dropout": lambda: volume(dropout=0.1),
+    "full, checkpointing": lambda: volume(depth=5, checkpointing=True),
+    "a pattern that is not sparse": lambda **options: volume(pattern=Band(), **options),
+    "window": lambda: volume(pattern=Window(4), bias=spectral(3)),
+    "axial": lambda: volume(pattern=Axial(gates=3), bias=spectral(3), class_token=False, pool="mean"),
+}
+"""The same with masks of what is real."""
+
+
+def measured(model, batch, accumulate=1, padded=False):
+    """Peaks of a training step, from the second on, and of a validation step after it, in bytes.
+
+    Args:
+        model: The classifier.
+        batch: Samples.
+        accumulate: Batches to a step.
+        padded: Whether all but the first sample have a third of padding, which is too little for tokens to be left out.
+    """
     held = sum(x.nbytes for x in (*model.parameters(), *model.buffers()))
     size = model.preprocess.size
     ledger = Ledger()
@@ -59,20 +89,27 @@ def measured(model, batch, accumulate=1):
         for _ in range(2):
             ledger.start()
             for part in range(accumulate):
-                train(model, optimiser, torch.rand(batch, 1, *size), clear=part == 0)
+                train(model, optimiser, torch.rand(batch, 1, *size), mask(batch, size) if padded else None, clear=part == 0)
                 if part == accumulate - 1:
                     optimiser.step()
         training = ledger.peak
         model.eval()
         ledger.start()
         with torch.no_grad():
-            model(torch.rand(batch, 1, *size)).softmax(-1)
+            images = torch.rand(batch, 1, *size)
+            model(images, real=mask(batch, size) if padded else None).softmax(-1)
     return held + training, held + ledger.peak
 
 
-def train(model, optimiser, images, clear):
+def mask(batch, size):
+    real = torch.ones(batch, *size, dtype=torch.bool)
+    real[1:, 2 * size[0] // 3 :] = False
+    return real
+
+
+def train(model, optimiser, images, real, clear):
     """In Lightning's order: the last step's gradients are cleared between the two passes."""
-    loss = cross_entropy(model(images), torch.zeros(len(images), dtype=torch.long))
+    loss = cross_entropy(model(images, real=real), torch.zeros(len(images), dtype=torch.long))
     if clear:
         optimiser.zero_grad()
     loss.backward()

@@ -3,6 +3,7 @@ import os
 import pickle
 import re
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,15 +72,14 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     AtomicCheckpointIO().save_checkpoint({"state_dict": {}}, path)
 
     def full(checkpoint, file):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(torch, "save", full)
     message = refused_to_save(path, {"state_dict": {"weight": torch.zeros(3_000_000)}})
     assert message == (
         f"the checkpoint {path} could not be written (No space left on device); the one before it is intact; expected a "
-        "writable folder with about 12 MB free. Free some space or choose another folder, then resume with --ckpt_path and the "
-        "last checkpoint."
+        f"writable folder with about 12 MB free. Free some space or choose another folder, then resume with --ckpt_path {path}."
     )
 
 
@@ -92,7 +92,44 @@ def test_a_real_limit_on_the_file_leaves_the_old_checkpoint(tmp_path):
         message = refused_to_save(path, {"state_dict": {"weight": torch.zeros(1_000_000)}})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "could not be written" in message
+    assert "could not be written (File too large); the one before it is intact" in message
+
+
+@pytest.mark.parametrize("elements", [1, 1_000_000])  # the first fits into a buffer, and fails as it is closed
+def test_where_there_is_no_room_for_the_first_checkpoint(tmp_path, elements):
+    path = tmp_path / "run" / "best.ckpt"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(CheckpointError) as caught:
+            AtomicCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.zeros(elements)}}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"the checkpoint {path} could not be written (File too large); expected" in str(caught.value)
+    assert str(caught.value).endswith("Free some space or choose another folder, then run the command again.")
+    assert not list(path.parent.iterdir())
+
+
+def test_what_torch_says_where_it_hides_what_the_system_said(tmp_path, monkeypatch):
+    def hidden(checkpoint, file):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 128 vs 0")
+
+    monkeypatch.setattr(torch, "save", hidden)
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(CheckpointError) as caught:
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {}}, tmp_path / "best.ckpt")
+    assert "could not be written (no room on the disk); expected" in str(caught.value)
+    assert str(caught.value).endswith(f"then resume with --ckpt_path {tmp_path / 'last.ckpt'}.")
+
+
+@pytest.mark.parametrize("step", ["mkdir", "touch"])
+def test_a_read_only_file_system_is_told_of(tmp_path, monkeypatch, step):
+    def fail(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, step, fail)
+    with pytest.raises(CheckpointError, match=r"a\.ckpt could not be written \(Read-only file system\)"):
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {}}, tmp_path / "a.ckpt")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the administrator may write anywhere")

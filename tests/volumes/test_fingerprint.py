@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -49,6 +50,43 @@ def test_the_size_for_all_is_one_that_every_scan_fits_into(scan):
     assert found.size() == tuple(-(-most // 8) * 8 for most in sizes.max(0))
     assert dict(found.summary())["for 95 % along each axis, cropped"] == "[8, 8, 8]"
     assert found.size(0.95)[0] < found.size()[0]
+
+
+def test_a_spacing_that_is_far_off_is_listed_and_not_proposed_from(scan):
+    files = [
+        (scan(np.arange(1000.0).reshape(10, 10, 10), np.diag([1.0, 1, step, 1]), f"{step}.nii"), None) for step in (1.0, 2.0)
+    ]
+    files += files[:1]
+    usual = fingerprint(files)
+    assert (usual.spacing, usual.size()) == ((1, 1, 1), (16, 16, 24))
+    for unit in ("meter", "micron"):
+        odd = scan(name=f"{unit}.nii", xyzt_units=nib.nifti1.unit_codes.code[unit])
+        found = fingerprint([*files, (odd, None)])
+        (problem,) = found.problems
+        assert (problem.file, len(found.records)) == (odd, 4)
+        assert found.spacing == usual.spacing
+        assert found.size() == usual.size()
+        assert dict(found.summary())["scans that can be read"] == "4"
+    told = dict(found.summary())
+    assert told["spacing, mm R × A × S"].startswith("(0.0015 ")
+    assert told["and a size for all, in steps of 8"] == "[16, 16, 24]"
+
+
+def test_where_every_spacing_is_far_off_all_are_proposed_from(scan):
+    steps = np.ones((3, 3)) + np.eye(3) * 99
+    files = [
+        (scan(np.arange(24.0).reshape(2, 3, 4), np.diag([*row, 1.0]), f"{index}.nii"), None) for index, row in enumerate(steps)
+    ]
+    found = fingerprint(files)
+    assert len(found.problems) == 3
+    assert found.spacing == (1, 1, 1)
+
+
+def test_one_files_header_stops_no_other(scan):
+    bad, good = scan(name="bad.nii", vox_offset=np.inf), scan(name="good.nii")
+    found = fingerprint([(bad, None), (good, bad), (good, None)])
+    assert [problem.file for problem in found.problems] == [bad, bad]
+    assert [record.image for record in found.records] == [good, good]
 
 
 def test_what_a_file_is_read_by_is_told_as_to_read(scan):

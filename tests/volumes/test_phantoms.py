@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vitkit.errors import UsageError
-from vitkit.volumes import make_phantoms, read, read_mask
+from vitkit.volumes import make_phantoms, read, read_mask, save
 from vitkit.volumes.phantoms import CLASSES, LEAST, SPACINGS, SPREAD
 
 
@@ -85,3 +85,43 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(UsageError, match="seed -1"):
         make_phantoms(tmp_path / "out", seed=-1)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("existed", [False, True])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
+def test_what_could_not_be_finished_is_gone_and_can_be_made_again(tmp_path, monkeypatch, error, existed):
+    out = tmp_path / "out"
+    if existed:
+        out.mkdir()
+    left = iter(range(13))
+
+    def failing(volume, path):
+        if next(left, None) is None:
+            raise error
+        save(volume, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vitkit.volumes.phantoms.save", failing)
+        with pytest.raises(type(error)):
+            make_phantoms(out, LEAST)
+    assert list(tmp_path.rglob("*")) == ([out] if existed else [])
+    make_phantoms(out, LEAST)
+    assert len(list(out.rglob("*.nii.gz"))) == 2 * LEAST
+
+
+def test_what_others_put_there_meanwhile_stays(tmp_path, monkeypatch):
+    def failing(volume, path):
+        save(volume, path)
+        (tmp_path / "out" / "theirs.txt").touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vitkit.volumes.phantoms.save", failing)
+    with pytest.raises(OSError, match="No space"):
+        make_phantoms(tmp_path / "out", LEAST)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["theirs.txt"]
+
+
+def test_a_place_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be made"):
+        make_phantoms(tmp_path / "file" / "out", LEAST)

@@ -186,7 +186,10 @@ def test_pairs_of_files_and_analyze(scan, tmp_path):
         ({"dim": [9, 4, 5, 6, 1, 1, 1, 1]}, "9 axes"),
         ({"dim": [0] * 8}, "0 axes"),
         ({"datatype": 777}, "unknown data type 777"),
-        ({"vox_offset": 100}, "begin at byte 100, inside the header"),
+        ({"vox_offset": 100}, r"its voxels begin at byte 100 \(vox_offset\); expected byte 348 or later"),
+        ({"vox_offset": np.inf}, r"its voxels begin at byte inf \(vox_offset\)"),
+        ({"vox_offset": -np.inf}, r"its voxels begin at byte -inf \(vox_offset\)"),
+        ({"vox_offset": np.nan}, r"its voxels begin at byte nan \(vox_offset\)"),
     ],
 )
 def test_headers_that_make_no_sense(scan, fields, words):
@@ -294,7 +297,14 @@ def test_affines_that_no_scanner_has(scan, matrix, words):
 
 
 def test_a_quaternion_that_is_none(scan):
-    refused(scan(sform_code=0, quatern_b=0.9, quatern_c=0.9), "qform")
+    words = r"quatern_b, c and d, 0\.9, 0\.9 and -0\.5, are no rotation: the sum of their squares is 1\.87; expected 1 at most"
+    bad = {"quatern_b": 0.9, "quatern_c": 0.9, "quatern_d": -0.5}
+    remedy = refused(scan(sform_code=0, **bad), words, "set_qform").remedy
+    assert "xform" not in remedy
+    path = scan(**bad)
+    refused(path, words, "xform='sform'")
+    assert read(path, xform="sform").size == (4, 5, 6)
+    refused(scan(sform_code=0, quatern_b=np.inf), "quatern_b, c and d, inf, .* are no rotation")
     refused(scan(sform_code=0, pixdim=[0.5, 1.5, 2, 3, 0, 0, 0, 0]), "handedness of the qform, is 0.5")
 
 
@@ -342,6 +352,30 @@ def test_a_mask_of_other_numbers(scan, values):
     data[1, 1, 1] = values
     with pytest.raises(DataError, match=r"scan\.nii: .* no labels, such as .*Give the mask itself"):
         read_mask(scan(data))
+
+
+def test_a_mask_has_no_label_below_0(scan):
+    labels = np.zeros((2, 3, 4), dtype=np.int16)
+    labels[0, 0], labels[1, 1, 1] = 3, -1
+    labels[1, 2, :2] = -1024
+    with pytest.raises(
+        DataError, match=r"scan\.nii: 3 voxels of the mask are negative, such as -1; expected labels of 0 or more, .*with 0"
+    ):
+        read_mask(scan(labels))
+    with pytest.raises(DataError, match="1 voxels of the mask are negative, such as -1"):  # after the header's scale
+        read_mask(scan(np.eye(2, 3, dtype=np.uint8)[None] * np.array([[[0], [2]]], np.uint8), scl_slope=-0.5, scl_inter=0))
+    rounded = np.full((2, 3, 4), -1e-6)
+    assert read_mask(scan(rounded)).data.unique().tolist() == [0]
+
+
+def test_a_mask_of_four_axes_has_a_remedy_of_its_own(scan):
+    image = read(scan(np.arange(48.0).reshape(2, 3, 4, 2), name="image.nii"), frame=1)
+    assert read_mask(scan(np.ones((2, 3, 4), np.uint8), name="mask.nii"), image).size == image.size  # as MSD has them
+    for shape in ((2, 3, 4, 2), (2, 3, 4, 1, 2)):
+        with pytest.raises(DataError, match=rf"mask\.nii has {len(shape)} axes, .*Write one of its volumes to a file") as error:
+            read_mask(scan(np.ones(shape, np.uint8), name="mask.nii"), image)
+        assert "frame=" not in error.value.remedy
+    assert read_mask(scan(np.ones((2, 3, 4, 1), np.uint8), name="mask.nii"), image).size == image.size
 
 
 def test_a_mask_belongs_to_its_image(scan):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.volumes.headers import OBLIQUE, TURNS
-from vitkit.errors import UsageError
+from vitkit.errors import DataError, UsageError
 from vitkit.volumes import Volume, read, read_mask, save, write_back
 from vitkit.volumes.write import onto
 
@@ -200,6 +200,14 @@ def test_a_fill_of_the_type_that_is_written(scan, tmp_path, dtype, fill):
     write_back(Volume(torch.zeros(1, 2, 2, 2).to(dtype), OBLIQUE, str(scan())), tmp_path / "mask.nii", fill=fill)
     found = nib.load(tmp_path / "mask.nii").get_fdata()
     np.testing.assert_array_equal(np.unique(found), np.unique([0, fill]))
+
+
+def test_a_mask_is_written_with_labels_that_read_mask_refuses(scan, tmp_path):
+    part, _ = read(scan()).cropped_or_padded((2, 2, 2))
+    write_back(Volume(torch.full((1, 2, 2, 2), 3), part.affine, part.source), tmp_path / "mask.nii", fill=-1.0)
+    assert np.unique(np.asarray(nib.load(tmp_path / "mask.nii").dataobj)).tolist() == [-1, 3]
+    with pytest.raises(DataError, match=r"mask\.nii: 112 voxels of the mask are negative"):
+        read_mask(tmp_path / "mask.nii")
 
 
 def test_a_write_that_fails_leaves_the_old_file(scan, tmp_path, monkeypatch):

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import scaled_dot_product_attention
 
 from vitkit.attention import compiled, tiles
+from vitkit.attention.kernels import fused_attention
 from vitkit.attention.lines import Lines, Terms, ranges
 
 MOST_PROBLEMS = 2**16 - 1
@@ -75,7 +75,7 @@ def _fused(
             for positions in ranges(slice(0, post), MOST_PROBLEMS // heads):
                 own, other, mean = (_problems(x[some, :, positions]) for x in views)
                 mask = None if bias is None else bias.detach().to(q.dtype).repeat(positions.stop - positions.start, 1, 1)[None]
-                out = scaled_dot_product_attention(own, other, mean, attn_mask=mask, scale=scale)
+                out = fused_attention(own, other, mean, mask, scale)
                 row.append(out.transpose(1, 2).unflatten(2, (-1, heads)))
             parts.append(row[0] if len(row) == 1 else torch.cat(row, dim=2))
         out = (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(q.shape)

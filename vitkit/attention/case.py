@@ -74,8 +74,14 @@ class Case:
 
     @property
     def masks(self) -> int:
-        """How many masks of every pair there are: one for all samples, or one each."""
+        """How many masks there are: one for all samples, or one each."""
         return self.batch if self.kept is not None or self.real is not None else 1
+
+    @property
+    def mask(self) -> int:
+        """Numbers of all masks: of every pair, or of the keys alone where the pattern lets every query see all there is."""
+        rows = 1 if isinstance(self.pattern, Full) else self.tokens
+        return self.masks * rows * self.tokens if self.restricted else 0
 
     @property
     def product(self) -> ProductScorer | None:

@@ -43,6 +43,7 @@ def explain(
     gradients: bool | None = None,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    padded: bool = False,
 ) -> Explanation:
     """Which backend an attention takes for an input, without computing anything.
 
@@ -55,6 +56,7 @@ def explain(
         gradients: Whether anything is differentiated; if not given, in training mode it is.
         dtype: Of queries, keys and values.
         device: Type of the device.
+        padded: Whether some of the grid's tokens may not be seen, as where inputs of several sizes were padded to one.
 
     Raises:
         UsageError: The backend that the attention asks for cannot serve, or the bias is not for such a grid.
@@ -84,6 +86,7 @@ def explain(
         gradients=attention.training if gradients is None else gradients,
         dtype=dtype,
         device=device,
+        real=torch.ones(batch, len(grid), dtype=torch.bool) if padded else None,
     )
     chosen, why = choose(case, attention.backend)
     refusals = refusals_of(case)

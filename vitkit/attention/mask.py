@@ -21,18 +21,18 @@ def logits_of(case: Case, keep: Int[Tensor, "batch kept"] | None) -> Float[Tenso
 
 def allowed_of(
     case: Case, keep: Int[Tensor, "batch kept"] | None, device: torch.device
-) -> Bool[Tensor, "some 1 tokens tokens"] | None:
+) -> Bool[Tensor, "some 1 _ tokens"] | None:
     """Whether the query (row) may see the key (column), prefix included; None if everything is allowed.
+
+    Where the pattern lets every query see all there is, one row serves them all.
 
     Raises:
         UsageError: No query may see any key, or the pattern's mask is none of this grid.
     """
-    allowed = case.pattern.allowed(case.grid)
-    if allowed is None and case.real is None:
-        return None
-    tokens = prod(case.grid.shape)
+    allowed, real = case.pattern.allowed(case.grid), _real_of(case, keep)
     if allowed is None:
-        allowed = torch.ones(tokens, tokens, dtype=torch.bool)
+        return real
+    tokens = prod(case.grid.shape)
     if allowed.dtype != torch.bool or allowed.shape != (tokens, tokens):
         raise UsageError(
             f"a mask of {tuple(allowed.shape)}, {allowed.dtype}, by {type(case.pattern).__name__} on a grid of {case.grid.shape}",
@@ -48,17 +48,22 @@ def allowed_of(
     allowed = allowed.to(device)
     allowed = allowed[None] if keep is None else allowed[keep[:, :, None], keep[:, None, :]]
     allowed = pad(allowed[:, None], (case.prefix, 0, case.prefix, 0), value=True)
+    return allowed if real is None else allowed & real
+
+
+def _real_of(case: Case, keep: Int[Tensor, "batch kept"] | None) -> Bool[Tensor, "batch 1 1 tokens"] | None:
+    """Which keys are no padding, prefix included; None if none is."""
     if case.real is None:
-        return allowed
+        return None
     real = case.real if keep is None else case.real.gather(1, keep)
-    return allowed & pad(real[:, None, None], (case.prefix, 0), value=True)
+    return pad(real[:, None, None], (case.prefix, 0), value=True)
 
 
 def average(
     scores: Float[Tensor, "batch heads queries keys"],
     v: Float[Tensor, "batch heads keys head_dim"],
     logits: Float[Tensor, "some heads queries keys"] | None,
-    allowed: Bool[Tensor, "masks 1 queries keys"] | None,
+    allowed: Bool[Tensor, "masks 1 #queries keys"] | None,
     dropout: float,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Values averaged with the softmax of the scores; zero for a query that may see nothing."""
@@ -78,7 +83,7 @@ def refused(allowed: Bool[Tensor, "masks 1 queries keys"]) -> Bool[Tensor, "mask
 
 
 def blank(
-    out: Float[Tensor, "batch heads queries head_dim"], allowed: Bool[Tensor, "masks 1 queries keys"] | None
+    out: Float[Tensor, "batch heads queries head_dim"], allowed: Bool[Tensor, "masks 1 #queries keys"] | None
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Zero where a query may see nothing."""
     return out if allowed is None else out.masked_fill(~allowed.any(-1, keepdim=True), 0)

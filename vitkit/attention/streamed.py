@@ -76,6 +76,7 @@ class _Streamed(torch.autograd.Function):
                 _turned(q[:, :, rows], 2, box), k, v, 0.0, False, attn_mask=None if bias is None else bias[None], scale=scale
             )
             out[:, :, rows], lse[:, :, rows] = _turned(values, 2, box), _turned(sums, 2, box)
+            del bias, values, sums  # or they would be there beside those of the next tile
         ctx.save_for_backward(q, k, v, flipped, around, out, lse)
         ctx.shape, ctx.prefix, ctx.scale = shape, prefix, scale
         return out

@@ -1,7 +1,6 @@
 """From a grid to additive logits: what attention knows of two tokens' places."""
 
-from vitkit.bias.bias import Bias, StationaryBias
-from vitkit.bias.compose import ProductBias, SumBias
+from vitkit.bias.bias import Bias, ProductBias, StationaryBias, SumBias
 from vitkit.bias.distance import Distance, GridDistance, MatrixDistance
 from vitkit.bias.distance_bias import DistanceBias
 from vitkit.bias.graph import PathDistance, TrophicDistance

@@ -14,6 +14,7 @@ from vitkit.cli.arguments import Parser
 from vitkit.cli.fail_under import Requirement
 from vitkit.cli.say import remark, say
 from vitkit.errors import UsageError
+from vitkit.files import require_writable
 
 _EPILOG = """\
 MODEL is the path of a checkpoint that `vitkit fit` wrote, or a backbone (see `vitkit ls backbones`).
@@ -70,6 +71,7 @@ def main(argv: list[str]) -> int:
         warnings.append(f"{data.layout.source} has {note}: this is the split {arguments.split}, {whole} samples.")
         remark(f"warning: {warnings[-1]}")
     out = Path(arguments.out or Path("runs") / f"{_label(arguments.model)}-{suite.name}")
+    require_writable(out)  # before the work, not after it
     if getattr(model, "random_weights", False):
         remark(f"warning: the weights of {arguments.model} are random; give --weights FILE or --pretrained")
     say(f"{arguments.model} on {chosen} samples of {data.name} ({arguments.split}): {len(suite)} passes into {out}{_there(out)}")

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vitkit.cli.arguments import Parser
+from vitkit.cli.config_file import read_config
 from vitkit.cli.say import say
 from vitkit.errors import UsageError
 
@@ -30,7 +29,7 @@ def main(argv: list[str]) -> int:
     arguments, rest = parser.parse_known_args(argv)
     if wrong := [word for word in rest if word.startswith("--") and not word.startswith("--model.")]:
         parser.error(f"unrecognized arguments: {wrong[0]}")
-    trees = [_read(path) for path in arguments.config]
+    trees = [read_config(path) for path in arguments.config]
     sizes = [batch for tree in trees if (batch := _batch(tree)) is not None]
     batch = arguments.batch or (sizes[-1] if sizes else 1)
     for line in _explain(trees, rest, arguments, batch):
@@ -82,16 +81,6 @@ def _explain(trees: list[dict[str, Any]], overrides: list[str], arguments: Any, 
         all_of_them = len(blocks) > 2 and blocks == [str(index) for index in range(len(encoder.blocks))]
         named = f"{blocks[0]} to {blocks[-1]}" if all_of_them else ", ".join(blocks)
         yield f"block{'s' if len(blocks) > 1 else ''} {named}: {text}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: {error}", "a YAML file that can be read", "Check the path.") from error
-    if not isinstance(tree, dict):
-        raise UsageError(f"{path} is no mapping", "a config as for `vitkit fit`", "Give another file.")
-    return tree
 
 
 def _batch(tree: dict[str, Any]) -> int | None:

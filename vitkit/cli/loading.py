@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from torch.utils.data import Dataset, Subset
 
 from vitkit import backbones
 from vitkit.backbones import Backbone
 from vitkit.cli import ls
+from vitkit.cli.config_file import read_yaml
 from vitkit.cli.reasons import explain
 from vitkit.data import ImageData, Loader, Sample, collate
 from vitkit.errors import UsageError
@@ -125,10 +125,7 @@ def _tree(choice: str) -> Tree:
         if path.is_dir():
             remedy = f"Say what it holds: --data ImageFolder --data.root {choice}, or Scans."
         raise UsageError(f"--data {choice}, which is no file", f"a YAML file, or one of {', '.join(names)}", remedy)
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no YAML ({' '.join(str(error).split())})", "a data set in YAML", "Mend the file.") from error
+    tree = read_yaml(path)
     tree = tree.get("data", tree) if isinstance(tree, dict) else tree
     if not (isinstance(tree, dict) and isinstance(tree.get("class_path"), str)):
         raise UsageError(f"{path} names no class_path", "class_path and init_args of a data set", "See `vitkit ls datasets`.")

@@ -1,5 +1,6 @@
 """The ``vitkit`` command: chooses what to run, and says in one line what went wrong. Imports nothing heavy by itself."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from vitkit import __version__
 from vitkit.cli.allocator import prepare_memory
 from vitkit.cli.commands import COMMANDS, OTHERS, TRAINING
 from vitkit.errors import UsageError, VitkitError
-from vitkit.files import FULL
+from vitkit.files import FULL, unwritable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in FULL:
             remedy = "Free some, or raise the limit, and run the command again."
             return _fail(f"no room on the disk ({error}); expected room for what the command writes. {remedy}", 1)
+        if isinstance(error, OSError) and error.errno == errno.EROFS:  # by nothing but writing
+            refusal = unwritable(error.filename or "a file", error)
+            return _fail(str(refusal), refusal.exit_code)
         return _fail(f"{type(error).__name__}: {error}. VITKIT_DEBUG=1 shows where", 1)
 
 

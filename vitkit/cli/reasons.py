@@ -3,7 +3,7 @@
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -86,7 +86,8 @@ def _reason(key: str, asked: str, owner: type | None, reasons: list[str], given:
         case _ if all(_TYPES.match(other) for other in reasons):
             wanted = [_TYPES.match(other) for other in reasons]
             value = next((match["value"] for match in wanted if match and match["value"]), given)
-            names = [_type(match["type"]) for match in wanted if match]
+            value = re.sub(r"^NestedArg\(key='[^']*', val='?(.*?)'?\)$", r"\1", value)
+            names = [_type(match["type"], key, owner) for match in wanted if match]
             return UsageError(f"{key} is {value}", " or ".join(dict.fromkeys(names)), f"Correct {key}.")
         case _:
             found_words = f"{key}: {' '.join(reasons)}".removeprefix(": ").rstrip(".")
@@ -150,13 +151,38 @@ def _find(path: str) -> type | None:
     return found if inspect.isclass(found) else None
 
 
-def _type(words: str) -> str:
-    """A type in words: ``typing.Literal['a', 'b']`` is one of 'a', 'b'."""
+def _type(words: str, key: str, owner: type | None) -> str:
+    """A type in words: ``typing.Literal['a', 'b']`` is one of 'a', 'b', and a ``Sequence`` a list of what it holds at its key."""
     if choices := re.match(r"typing\.Literal\[(.+)\]", words):
         return f"one of {choices[1]}"
-    names = {"int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list", "str": "text"}
+    names = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
     name = re.sub(r"^<class '(?:.*\.)?(\w+)'>$", r"\1", words)
-    return names.get(name, name)
+    return f"a list{_content(key, owner)}" if name in ("list", "tuple", "Sequence") else names.get(name, name)
+
+
+def _content(key: str, owner: type | None) -> str:
+    """What the list at a key holds: `` of numbers``; empty where nothing says so.
+
+    The owner is the last class that the config names; the key goes on from there, through classes that it does not name.
+    """
+    parts = key.split(".")
+    hint = next((found for start in range(1, len(parts)) if (found := _hint(owner, parts[start:])) is not None), None)
+    lists = [item for item in (hint, *_nested(hint)) if typing.get_origin(item) in (list, tuple, Sequence)]
+    items = {int: " of whole numbers", float: " of numbers", str: " of words"}
+    return next((items[held] for item in lists for held in typing.get_args(item) if held in items), "")
+
+
+def _hint(owner: Any, names: list[str]) -> Any:
+    """The annotation that is reached from a class by the names of arguments; None if there is none."""
+    for name in names:
+        owner = next((item for item in (owner, *_nested(owner)) if inspect.isclass(item) and item.__module__ != "builtins"), None)
+        if owner is None:
+            return None
+        try:
+            owner = typing.get_type_hints(owner.__init__).get(name)
+        except NameError:  # a library's, that are not meant to be read at run time
+            return None
+    return owner
 
 
 def refuse_nulls(tree: Mapping[str, Any], key: str, owner: type) -> None:

@@ -1,6 +1,7 @@
 """What a checkpoint adds to the command line that names it."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def model_overrides(arguments: list[str]) -> list[str]:
         if (name == "--model" or name.startswith("--model.")) and name != "--model.weights"
         for word in arguments[place]
     ]
+
+
+def config_files(arguments: list[str]) -> Iterator[Path]:
+    """The configs of a command line that are files; one can also be written out in its place."""
+    for name, value, _ in _options(arguments):
+        if name in ("--config", "-c"):
+            with suppress(OSError, ValueError):  # too long for a name, or none
+                if Path(value).is_file():
+                    yield Path(value)
 
 
 def _options(arguments: list[str]) -> Iterator[tuple[str, str, slice]]:

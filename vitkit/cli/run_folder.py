@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from vitkit.cli.say import remark, say
 from vitkit.errors import UsageError
-from vitkit.files import replacing
+from vitkit.files import make_folder, replacing, require_writable
 
 if sys.platform != "win32":
     import fcntl
@@ -24,12 +25,13 @@ def alone(folder: Path) -> Iterator[None]:
     """Keep every other training out of a run's folder, which would write its checkpoints and logs between this one's.
 
     Raises:
-        UsageError: Another one is going on in it.
+        UsageError: Another one is going on in it, or it may not be written to.
     """
     if sys.platform == "win32":  # where nobody is kept out
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    require_writable(folder)  # one that was there before can be on a read-only file system
     handle = os.open(folder, os.O_RDONLY)  # its lock is the folder's own: no file stays behind
     try:
         with suppress(OSError):  # a file system without locks, or NFS, which has none of what is open for reading
@@ -52,6 +54,23 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def no_empty_logs(logs: Path | None) -> Iterator[None]:
+    """Remove the logs of a training that failed before it logged a number.
+
+    Args:
+        logs: This training's own folder, where a CSVLogger writes; None if there is none.
+    """
+    try:
+        yield
+    except BaseException:
+        if logs is not None and not (logs / "metrics.csv").exists():
+            shutil.rmtree(logs, ignore_errors=True)
+            with suppress(OSError):  # earlier ones
+                logs.parent.rmdir()
+        raise
+
+
 class RunFolder(L.Callback):
     """Write the config and the splits together with the first checkpoint, and say what was reached when it ends.
 
@@ -63,12 +82,13 @@ class RunFolder(L.Callback):
 
     def __init__(self, folder: Path, config: str, best: ModelCheckpoint) -> None:
         self.folder, self.config, self.best = folder, config, best
-        self.suite, self.written = "quick", False
+        self.suite, self.split, self.written = "quick", "", False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Tell of an earlier run, which stays as it is until this one has a checkpoint."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.suite = "volume" if data.ndim == 3 else "quick"
+        self.split = "" if "test" in data.layout.parts else " --split val"
         if trainer.is_global_zero and trainer.ckpt_path is None and (self.folder / "last.ckpt").exists():
             remark(f"{self.folder} holds an earlier run, which this one overwrites after its first epoch; --name gives another")
 
@@ -86,7 +106,7 @@ class RunFolder(L.Callback):
             return
         kept = self.folder / Path(self.best.best_model_path).name
         say(f"best {self.best.monitor}: {float(self.best.best_model_score):.4f}, kept in {kept}")
-        say(f"how does it break? vitkit evaluate {kept} --suite {self.suite} --out {self.folder / 'robustness'}")
+        say(f"how does it break? vitkit evaluate {kept} --suite {self.suite}{self.split} --out {self.folder / 'robustness'}")
 
 
 def write(path: Path, text: str) -> None:

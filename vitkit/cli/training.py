@@ -16,14 +16,15 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 import vitkit.cli.parsing  # noqa: F401  # tells the parser of numbers
 from vitkit import __version__
 from vitkit.cli.commands import TRAINING
+from vitkit.cli.config_file import read_config
 from vitkit.cli.memory import require_memory
 from vitkit.cli.one_device import on_one_device, torchrun
 from vitkit.cli.predictions import PredictionsFile
 from vitkit.cli.progress import progress
 from vitkit.cli.quiet import quiet
 from vitkit.cli.reasons import explain, refuse_nulls
-from vitkit.cli.recall import Recalled, differences, model_overrides
-from vitkit.cli.run_folder import RunFolder, alone
+from vitkit.cli.recall import Recalled, config_files, differences, model_overrides
+from vitkit.cli.run_folder import RunFolder, alone, no_empty_logs
 from vitkit.cli.say import remark, say
 from vitkit.data import ImageData
 from vitkit.errors import UsageError, VitkitError
@@ -68,6 +69,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, command: str, arguments: list[str], recalled: Recalled | None) -> None:
         self.command, self.recalled = command, recalled
+        self.logs: Path | None = None
         self.overrides = [*(recalled.overrides if recalled else []), *model_overrides(arguments)]
         kwargs: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         usage = f"vitkit {command} --config FILE [--config FILE ...] [--KEY VALUE ...]\n\nexample: {_EXAMPLES[command]}"
@@ -129,6 +131,8 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and say in one line what is wrong."""
+        for path in config_files(args):
+            read_config(path)  # the parser does not name a file that is no YAML
         try:
             self.config: Namespace = parser.parse_args(args)
         except ArgumentError as error:
@@ -221,6 +225,7 @@ class TrainingCLI(LightningCLI):
 
     def _loggers(self) -> list[Logger]:
         csv = CSVLogger(self.folder, name="logs")
+        self.logs = Path(csv.log_dir)
         if find_spec("tensorboard") is None:
             return [csv]
         return [csv, TensorBoardLogger(self.folder, name="logs", version=csv.version, default_hp_metric=False)]
@@ -241,7 +246,8 @@ class TrainingCLI(LightningCLI):
             self.model.overrides = self.overrides
             path = None if self.recalled is None else self.recalled.path
             require_memory(self.model, self.datamodule.batch_size, self.trainer)
-            with alone(self.folder) if self.trainer.is_global_zero else nullcontext():
+            first = self.trainer.is_global_zero
+            with alone(self.folder) if first else nullcontext(), no_empty_logs(self.logs if first else None):
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=path)
             self._report()
             return

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from vitkit.errors import DataError
+from vitkit.errors import DataError, UsageError
 from vitkit.files import replacing
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class VolumeCache:
                 note.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(note) as temporary:
                     temporary.write_text(json.dumps({"signature": signature, "sha256": content}), encoding="utf-8")
-            except OSError as error:
+            except (OSError, UsageError) as error:
                 raise _unwritable(self.folder, error, 0) from error
         self._contents[name] = (signature, content)
         return content
@@ -122,7 +122,7 @@ class VolumeCache:
             with replacing(entry) as temporary, temporary.open("wb") as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
                 file.write(_checksum(values.reshape(-1).view(np.uint8), values.shape))
-        except OSError as error:
+        except (OSError, UsageError) as error:
             raise _unwritable(self.folder, error, values.nbytes) from error
 
 
@@ -161,9 +161,10 @@ def _checksum(flat: UInt8[np.ndarray, " bytes"], shape: tuple[int, ...]) -> byte
     return sha256(repr(shape).encode() + sums.tobytes() + flat[whole:].tobytes()).digest()
 
 
-def _unwritable(folder: Path, error: OSError, size: int) -> DataError:
+def _unwritable(folder: Path, error: OSError | UsageError, size: int) -> DataError:
+    cause = error.__cause__ if isinstance(error, UsageError) else error
     return DataError(
-        f"the cache {folder} cannot be written ({error.strerror or error})",
+        f"the cache {folder} cannot be written ({getattr(cause, 'strerror', None) or error})",
         "a writable folder with room for every scan" + (f", {size / 1e6:.1f} MB for this one" if size else ""),
         "Free some space, choose another folder with data.cache, or leave data.cache out.",
     )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path, PurePosixPath
@@ -111,7 +112,11 @@ def _dialect(path: Path) -> tuple[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        if b"\0" in path.read_bytes():
+        content = path.read_bytes()
+        if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            found = f'{path} is UTF-16, as Excel\'s "Unicode Text" is'
+            raise DataError(found, "a CSV file in UTF-8", 'Save it again; in Excel, as "CSV UTF-8".') from error
+        if b"\0" in content:
             found = f"{path} is no text"
             raise DataError(found, "a manifest, which is a CSV file", "Give a folder of scans or their manifest.") from error
         raise DataError(f"{path} is not UTF-8 ({error})", "a CSV file in UTF-8", "Save it again as UTF-8.") from error

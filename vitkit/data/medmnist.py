@@ -53,7 +53,14 @@ class MedMNIST(ImageData):
             DataError: It is no such file as it should be.
         """
         if not self.path.is_file():
-            raise UsageError(f"data.path {self.path} does not exist", "a MedMNIST file (.npz)", "Correct data.path.")
+            folder = self.path.is_dir()
+            raise UsageError(
+                f"data.path {self.path} {'is a folder' if folder else 'does not exist'}",
+                "a MedMNIST file (.npz)",
+                "Give the file itself; a folder of scans is for vitkit.data.Scans, one of pictures for vitkit.data.ImageFolder."
+                if folder
+                else "Correct data.path.",
+            )
         with self._file() as file:
             splits = [split for split in SPLITS if f"{split}_images" in file or f"{split}_labels" in file]
             missing = [key for split in splits or SPLITS[:2] for key in (f"{split}_images", f"{split}_labels") if key not in file]

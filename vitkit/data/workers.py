@@ -1,7 +1,8 @@
-"""Which file a worker process was reading when it died."""
+"""Which file a worker process was reading when it died, and how it went."""
 
 import os
 import re
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -68,7 +69,8 @@ class Loader(DataLoader[Sample]):
             explained = None
             for _ in range(10):
                 with suppress(RuntimeError):  # torch's handler of signals raises here too, once for each worker that dies
-                    explained = _explained(_dead(iterator))
+                    dead = _dead(iterator)
+                    explained = _explained(dead) if dead else death(error)
                     break
             if explained is None:
                 raise
@@ -90,7 +92,12 @@ def _dead(iterator: Any) -> dict[int, str]:
         if worker.sentinel in ended:  # its files are closed, which is not yet its end
             worker.join(1.0)
     codes = {worker.pid: worker.exitcode for worker in workers}
-    return {pid: f"killed by signal {-code}" if code < 0 else f"exit code {code}" for pid, code in codes.items() if code}
+    return {pid: _way(code) for pid, code in codes.items() if code}
+
+
+def _way(code: int) -> str:
+    """In torch's words."""
+    return f"signal: {signal.strsignal(-code) or -code}" if code < 0 else f"exit code {code}"
 
 
 def death(error: BaseException) -> DataError | None:
@@ -99,15 +106,19 @@ def death(error: BaseException) -> DataError | None:
     torch raises it wherever the main process happens to be, so a loader cannot always catch it.
     """
     found = _DEATH.search(str(error)) if isinstance(error, RuntimeError) else None
-    return None if found is None else _explained({int(pid): found["how"].strip() for pid in found["pids"].split(",")})
-
-
-def _explained(dead: Mapping[int, str]) -> DataError | None:
-    names = {name: how for board in list(_boards) for pid, how in dead.items() if (name := board.read(pid)) is not None}
-    if not names:
+    if found is None:
         return None
+    way = re.search(r"signal: .+|exit code \d+", found["how"])
+    return _explained({int(pid): way[0].strip() if way else "" for pid in found["pids"].split(",")})
+
+
+def _explained(dead: Mapping[int, str]) -> DataError:
+    names = {name: way for board in list(_boards) for pid, way in dead.items() if (name := board.read(pid)) is not None}
+    ways = ", ".join(dict.fromkeys(way for way in (names or dead).values() if way))
+    reading = f" while it was reading {' and '.join(names)}" if names else ""
+    remedy = "If memory ran out, use a smaller data.num_workers or data.batch_size"
     return DataError(
-        f"a worker process died while it was reading {' and '.join(names)} ({', '.join(dict.fromkeys(names.values()))})",
+        f"a worker process died{reading}{f' ({ways})' if ways else ''}",
         "workers that live as long as the loader",
-        "If memory ran out, use a smaller data.num_workers or data.batch_size; if it is always the same file, look at that file.",
+        f"{remedy}; if it is always the same file, look at that file." if names else f"{remedy}.",
     )

@@ -84,7 +84,7 @@ class Plan:
         gradients: Gradients of all parameters.
         optimiser: AdamW's two moments.
         average: Copy of the weights that an average over steps keeps; 0 without one.
-        batch: Images and labels.
+        batch: Images, labels and which voxels are real.
         activations: What the forward pass leaves for the backward pass.
         temporary: What the worst moment holds beyond these.
         moment: When that is: in the ``"forward"`` pass, in the ``"backward"`` pass, or in the ``"optimiser"``.
@@ -131,6 +131,7 @@ def plan(
     device: str = "cpu",
     average: bool = False,
     accumulate: int = 1,
+    padded: bool | None = None,
 ) -> Plan:
     """Memory and operations of a training step with AdamW, a validation step and inference.
 
@@ -146,6 +147,9 @@ def plan(
         device: Type of the device.
         average: Whether a callback averages the weights (EMA), which keeps a copy of them.
         accumulate: Batches whose gradients are added up before a step.
+        padded: Whether samples may be smaller than the size, so that each comes with a mask of what is real, which attention
+            holds and some backends do not take. If not given, where the preprocess has a spacing: scans of one spacing differ in
+            size.
 
     Raises:
         UsageError: No samples, a precision that is not known, a size that the model does not take, or a library's model.
@@ -160,7 +164,7 @@ def plan(
     >>> round(large.activations / small.activations, 2)
     2.0
     """
-    return plan_changed(model, batch_size, size, str(precision), device, average, accumulate, None)
+    return plan_changed(model, batch_size, size, str(precision), device, average, accumulate, padded, None)
 
 
 def plan_changed(
@@ -171,6 +175,7 @@ def plan_changed(
     device: str,
     average: bool,
     accumulate: int,
+    padded: bool | None,
     change: Change | None,
 ) -> Plan:
     """The plan of a model to which something is done first; the model itself stays as it is."""
@@ -186,7 +191,8 @@ def plan_changed(
     mixes = isinstance(model, ClassificationTask) and model.mixing.mix is not None and batch_size > 1
     size = tuple(size if size is not None else classifier.preprocess.size)
     dtype, autocast = PRECISIONS[precision]
-    settings = Settings(dtype, autocast, device, mixes, accumulate)
+    masked = classifier.preprocess.spacing is not None if padded is None else padded
+    settings = Settings(dtype, autocast, device, mixes, accumulate, masked)
     found = rehearse(classifier, batch_size, size, settings, change)
     optimiser = 2 * found.gradients
     copied = found.parameter_bytes if average else 0

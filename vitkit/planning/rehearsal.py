@@ -49,6 +49,7 @@ class Settings:
         device: Type of the device that is meant.
         mixes: Whether images are mixed in training.
         accumulate: Batches whose gradients are added up before a step.
+        padded: Whether a batch says which of its pixels or voxels are real.
     """
 
     dtype: torch.dtype = torch.float32
@@ -56,6 +57,7 @@ class Settings:
     device: str = "cpu"
     mixes: bool = False
     accumulate: int = 1
+    padded: bool = False
 
     @property
     def place(self) -> str:
@@ -76,7 +78,7 @@ class Rehearsal:
         parameter_bytes: Their bytes, with buffers.
         gradients: Bytes of all gradients.
         largest: Bytes of the largest parameter.
-        batch: Images and labels.
+        batch: Images, labels and which voxels are real.
         activations: What the forward pass leaves for the backward pass.
         forward: Peak of the training step's forward pass, with the last step's gradients.
         backward: Peak of its backward pass.
@@ -206,13 +208,13 @@ def _train(
 ) -> dict[str, Any]:
     kept = Kept(ledger, [*model.parameters(), *model.buffers()])
     with ledger:
-        images, labels = _batch(model, batch, size, settings)
+        images, labels, real = _batch(model, batch, size, settings)
         held = ledger.live
         for parameter in parameters:  # of the step before, as Lightning clears them between the two passes
             parameter.grad = torch.empty_like(parameter)
         before = ledger.live
         with kept.recording():
-            loss = _loss(model, images, labels, settings)
+            loss = _loss(model, images, labels, real, settings)
         activations, forward = ledger.live - before, ledger.peak
         counted = dict(ledger.flops)
         if settings.accumulate == 1:
@@ -233,21 +235,23 @@ def _train(
     }
 
 
-def _batch(model: Classifier, batch: int, size: Sequence[int], settings: Settings) -> tuple[Tensor, Tensor]:
-    channels = model.preprocess.channels
-    images = torch.empty(batch, channels, *size, dtype=settings.dtype, device=settings.place)
-    return images, torch.empty(batch, dtype=torch.long, device=settings.place)
+def _batch(model: Classifier, batch: int, size: Sequence[int], settings: Settings) -> tuple[Tensor, Tensor, Tensor | None]:
+    channels, place = model.preprocess.channels, settings.place
+    images = torch.empty(batch, channels, *size, dtype=settings.dtype, device=place)
+    real = torch.empty(batch, *size, dtype=torch.bool, device=place) if settings.padded else None
+    return images, torch.empty(batch, dtype=torch.long, device=place), real
 
 
-def _loss(model: Classifier, images: Tensor, labels: Tensor, settings: Settings) -> Tensor:
+def _loss(model: Classifier, images: Tensor, labels: Tensor, real: Tensor | None, settings: Settings) -> Tensor:
     with settings.casting():
         if settings.mixes:
             images = images.roll(1, 0).mul_(0.5).add_(images.mul(0.5))
-        return cross_entropy(model(images).float(), labels)
+            real = None if real is None else real | real.roll(1, 0)
+        return cross_entropy(model(images, real=real).float(), labels)
 
 
 @torch.no_grad()
 def _evaluate(model: Classifier, batch: int, size: Sequence[int], settings: Settings) -> None:
-    images, _ = _batch(model, batch, size, settings)
+    images, _, real = _batch(model, batch, size, settings)
     with settings.casting():
-        model(images).float().softmax(-1)
+        model(images, real=real).float().softmax(-1)

@@ -39,6 +39,7 @@ def suggest(
     device: str = "cpu",
     average: bool = False,
     accumulate: int = 1,
+    padded: bool | None = None,
 ) -> list[Alternative]:
     """Plans of changed models; a change that the model does not take is left out.
 
@@ -54,6 +55,7 @@ def suggest(
         device: Type of the device.
         average: Whether a callback averages the weights.
         accumulate: Batches whose gradients are added up before a step.
+        padded: Whether samples may be smaller than the size, as :func:`plan` takes it.
     """
     classifier = model.model if isinstance(model, ClassificationTask) else model
     assert isinstance(classifier, Classifier)
@@ -61,7 +63,7 @@ def suggest(
 
     def of(name: str, options: str, batch: int, steps: int, change: Change | None) -> Alternative | None:
         try:
-            found = plan_changed(model, batch, size, str(precision), device, average, steps, change)
+            found = plan_changed(model, batch, size, str(precision), device, average, steps, padded, change)
         except VitkitError:
             return None
         return Alternative(name, options, found, found.peak <= limit)

@@ -51,7 +51,8 @@ def check_classes(model: Classifier | Backbone, trained: Sequence[str] | None, d
     Raises:
         UsageError: Another number of classes, or classes of other names.
     """
-    name, classes = type(data).__name__, [str(label) for label in data.classes]
+    name = data.layout.source if hasattr(data, "layout") else type(data).__name__
+    classes = [str(label) for label in data.classes]
     if data.num_classes != model.num_classes:
         listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         found = f"{name} has {data.num_classes} classes: {listed}"

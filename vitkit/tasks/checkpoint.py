@@ -28,14 +28,18 @@ class AtomicCheckpointIO(CheckpointIO):
         """
         path = Path(path)
         try:
-            with replacing(path) as temporary:
-                torch.save(checkpoint, temporary)
-        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError when the disk is full
+            # Opened here: for a file that torch opens itself, its error does not say what the system said.
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+        except (UsageError, OSError, RuntimeError) as error:  # torch's writer raises RuntimeError when the disk is full
             kept = "; the one before it is intact" if path.exists() else ""
+            there = (path.with_name("last.ckpt"), path, *path.parent.glob("*.ckpt"))
+            last = next((other for other in there if other.exists()), None)
+            again = "run the command again" if last is None else f"resume with --ckpt_path {last}"
             raise CheckpointError(
                 f"the checkpoint {path} could not be written ({_cause(error)}){kept}",
                 f"a writable folder with about {_megabytes(checkpoint)} MB free",
-                "Free some space or choose another folder, then resume with --ckpt_path and the last checkpoint.",
+                f"Free some space or choose another folder, then {again}.",
             ) from error
 
     def load_checkpoint(
@@ -86,6 +90,8 @@ def _cause(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
+    if "inline_container" in str(error):  # where torch's writer counts what was written
+        return "no room on the disk"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

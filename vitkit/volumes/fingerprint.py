@@ -90,17 +90,23 @@ class Fingerprint:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """A spacing to start from, in mm along R, A and S: the median along each, to three digits."""
-        first, second, third = (float(f"{step:.3g}") for step in np.median(self._spacings, axis=0))
+        """A spacing to start from, in mm along R, A and S: the median along each of the :attr:`usual` scans, to three digits."""
+        first, second, third = (float(f"{step:.3g}") for step in np.median([record.spacing for record in self.usual], axis=0))
         return first, second, third
 
     def size(self, share: float = 1.0) -> tuple[int, int, int]:
-        """Voxels of :attr:`spacing` along R, A and S into which a share of the scans fits along each, rounded up to a multiple of
-        :data:`STEP`.
+        """Voxels of :attr:`spacing` along R, A and S into which a share of the :attr:`usual` scans fits along each, rounded up to
+        a multiple of :data:`STEP`.
         """
-        fitting = np.array([list(map(length_at, record.size, record.steps, self.spacing)) for record in self.records])
+        spacing = self.spacing
+        fitting = np.array([list(map(length_at, record.size, record.steps, spacing)) for record in self.usual])
         first, second, third = (ceil(np.quantile(column, share) / STEP) * STEP for column in fitting.T)
         return first, second, third
+
+    @property
+    def usual(self) -> tuple[Record, ...]:
+        """Scans whose spacing is not far from the median, as that of a file in metres may be; all where every one is far."""
+        return tuple(record for record, far in zip(self.records, _far_off(self.records), strict=True) if not far) or self.records
 
     @property
     def _sizes(self) -> np.ndarray:
@@ -145,17 +151,23 @@ def fingerprint(
             except VitkitError as error:
                 problems.append(Problem(mask, error))
         records.append(record)
-    if records:
-        usual = np.median([record.spacing for record in records], axis=0)
-        for record in records:
-            ratios = np.array(record.spacing) / usual
-            if ratios.max() > _FAR or ratios.min() < 1 / _FAR:
-                problems.append(Problem(record.image, _far(record, usual)))
+    for record, far in zip(records, _far_off(records), strict=True):
+        if far:
+            problems.append(Problem(record.image, _far(record, np.median([other.spacing for other in records], axis=0))))
     return Fingerprint(tuple(records), tuple(problems))
 
 
-def _far(record: Record, usual: np.ndarray) -> DataError:
-    told, median = (by_axis([float(f"{step:.3g}") for step in spacing]) for spacing in (record.spacing, usual))
+def _far_off(records: Sequence[Record]) -> list[bool]:
+    """Which of the scans have a spacing that is far from the median of all."""
+    if not records:
+        return []
+    spacings = np.array([record.spacing for record in records])
+    ratios = spacings / np.median(spacings, axis=0)
+    return ((ratios > _FAR) | (ratios < 1 / _FAR)).any(axis=1).tolist()
+
+
+def _far(record: Record, middle: np.ndarray) -> DataError:
+    told, median = (by_axis([float(f"{step:.3g}") for step in spacing]) for spacing in (record.spacing, middle))
     return DataError(
         f"{record.image} has a spacing of {told} mm, where the median is {median} mm",
         "scans of one kind",

@@ -121,9 +121,12 @@ def _check_pixdim(header: Nifti1Header, path: Path) -> None:
         raise DataError(
             f"{path}: a spacing (pixdim) of {_numbers(pixdim)}",
             "three positive numbers of mm",
-            "Write the scanner's spacing with nibabel's set_zooms"
-            + ("; or believe the sform alone with xform='sform'." if int(header["sform_code"]) else "."),
+            "Write the scanner's spacing with nibabel's set_zooms" + _or_sform(header),
         )
+
+
+def _or_sform(header: Nifti1Header) -> str:
+    return "; or believe the sform alone with xform='sform'." if int(header["sform_code"]) else "."
 
 
 def _qform(header: Nifti1Header, path: Path) -> np.ndarray:
@@ -135,8 +138,13 @@ def _qform(header: Nifti1Header, path: Path) -> np.ndarray:
     try:
         return header.get_qform().astype(np.float64)
     except ValueError as error:
+        numbers = [float(header[f"quatern_{name}"]) for name in "bcd"]
+        first, second, third = (f"{number:g}" for number in numbers)
         raise DataError(
-            f"{path}: {error} (qform)", "a quaternion of length 1", "Write the qform again, or set its code to 0."
+            f"{path}: quatern_b, c and d, {first}, {second} and {third}, are no rotation: the sum of their squares is "
+            f"{sum(number * number for number in numbers):.7g}",
+            "1 at most, as of a quaternion of length 1",
+            "Write the qform again with nibabel's set_qform" + _or_sform(header),
         ) from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
-from math import prod
+from math import inf, prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,11 @@ def _check_layout(file: Nifti, header_length: int) -> None:
         header.get_data_dtype()
     except (HeaderDataError, KeyError) as error:
         raise DataError(f"{path}: voxels of the unknown data type {code}", "a data type of NIfTI", _AGAIN) from error
-    if header.get_data_offset() < header_length:
+    offset = float(header["vox_offset"])
+    if not header_length <= offset < inf:  # NIfTI-1 has it as a float, which may be infinite or NaN
         raise DataError(
-            f"{path}: its voxels begin at byte {header.get_data_offset()}, inside the header",
-            f"byte {header_length} or later (vox_offset)",
+            f"{path}: its voxels begin at byte {offset:g} (vox_offset)",
+            f"byte {header_length} or later, behind the header",
             _AGAIN,
         )
     size = path.stat().st_size

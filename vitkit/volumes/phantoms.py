@@ -1,6 +1,7 @@
 """A small data set of generated scans, on which everything about volumes can be tried without a download."""
 
 import csv
+from contextlib import suppress
 from io import StringIO
 from itertools import permutations, product
 from os import PathLike
@@ -34,7 +35,8 @@ def make_phantoms(out: str | PathLike[str], count: int = 80, seed: int = 0) -> P
     A patient is an ellipsoid in a round body. The two classes, ``small`` and ``large``, differ in the ellipsoid's volume in mm³;
     its shape, place and direction are random. Each patient is scanned twice, at another spacing, obliquely, with axes that are
     permuted and flipped at random, and with another gain and shift of intensities: so only a reader that keeps the geometry sees
-    the volume. The same seed gives the same files, to the byte. Splits are by patient, 3 : 1 : 1.
+    the volume. The same seed gives the same files, to the byte. Splits are by patient, 3 : 1 : 1. If it fails or
+    is interrupted, it removes what it wrote.
 
     Args:
         out: Folder, new or empty.
@@ -48,12 +50,30 @@ def make_phantoms(out: str | PathLike[str], count: int = 80, seed: int = 0) -> P
         UsageError: A folder that holds something, a file in its place, or fewer than 20 scans.
     """
     out = Path(out)
+    there = out.exists()
     if count < LEAST:
         raise UsageError(f"{count} scans", f"{LEAST} at least, so that every split has both classes", f"Use --count {LEAST}.")
     if seed < 0:
         raise UsageError(f"seed {seed}", "0 or a larger number", "Correct it.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if there and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already", "a new or empty folder, as nothing is overwritten", "Choose another one.")
+    written: list[Path] = []
+    try:
+        _write(out, count, seed, written)
+    except BaseException:  # also Ctrl-C: a part of a set would be in the way when the command is run again
+        for path in written:
+            with suppress(OSError):
+                path.unlink()
+        # Not the whole tree: what others put there is theirs, and its folder stays.
+        for folder in (out / "images", out / "masks", *(() if there else (out,))):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    return out / "manifest.csv"
+
+
+def _write(out: Path, count: int, seed: int, written: list[Path]) -> None:
+    """Write the files, each noted before it is begun."""
     table = StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["image", "mask", "label", "split", "patient"])
@@ -63,12 +83,12 @@ def make_phantoms(out: str | PathLike[str], count: int = 80, seed: int = 0) -> P
         image, mask = phantom(CLASSES[label], patient, scan, seed)
         names = [f"{kind}/patient-{patient:03}-{'ab'[scan]}.nii.gz" for kind in ("images", "masks")]
         for name, volume in zip(names, (image, mask), strict=True):
-            save(volume, out / name)
+            written.append(out / name)
+            save(volume, written[-1])
         rows.writerow([*names, label, _SPLITS[patient // 2 % len(_SPLITS)], f"patient-{patient:03}"])
-    manifest = out / "manifest.csv"
-    with replacing(manifest) as temporary:
+    written.append(out / "manifest.csv")
+    with replacing(written[-1]) as temporary:
         temporary.write_text(table.getvalue(), encoding="utf-8")
-    return manifest
 
 
 def phantom(volume: float, patient: int, scan: int, seed: int) -> tuple[Volume, Volume]:

@@ -66,7 +66,7 @@ def read(
 def read_mask(
     path: str | PathLike[str], image: Volume | None = None, *, assume: str | None = None, xform: Xform = "agree"
 ) -> Volume:
-    """A mask as its file has it: 32-bit whole numbers of shape ``(1, *size)``; it may be constant.
+    """A mask as its file has it: 32-bit whole numbers, 0 or more, of shape ``(1, *size)``; it may be constant.
 
     Args:
         path: The file.
@@ -77,7 +77,8 @@ def read_mask(
 
     Raises:
         UsageError: There is no such file, or ``xform`` is none of its choices.
-        DataError: As :func:`read`; and voxels that are no whole numbers; and a mask on another grid than its image.
+        DataError: As :func:`read`; and voxels that are no whole numbers, or negative; a mask of four axes, also where the image's
+            file has four; and a mask on another grid than its image.
     """
     with opened(path) as file:
         affine = file_affine(file.header, file.path, assume, xform)
@@ -86,13 +87,18 @@ def read_mask(
     whole = np.rint(values)
     with np.errstate(invalid="ignore"):  # infinity minus infinity
         wrong = ~(np.abs(values - whole) <= 1e-4)  # NaN is wrong, too; 1e-4, because a scale may round
-    limits = np.iinfo(np.int32)
-    if (count := int(wrong.sum())) or whole.min() < limits.min or whole.max() > limits.max:
-        example = values[wrong][0] if count else max(whole.max(), whole.min(), key=abs)
+    if (count := int(wrong.sum())) or whole.max() > np.iinfo(np.int32).max:
+        example = values[wrong][0] if count else whole.max()
         raise DataError(
             f"{path}: {count or 'some'} voxels of the mask are no labels, such as {example:g}",
             "whole numbers of 32 bits",
             "Give the mask itself, not a probability map, resampled by nearest neighbours if at all.",
+        )
+    if count := int((whole < 0).sum()):  # which would count as foreground
+        raise DataError(
+            f"{path}: {count} voxels of the mask are negative, such as {whole[whole < 0][0]:g}",
+            "labels of 0 or more, 0 being what is not segmented",
+            "Give the mask itself, with 0 where nothing is segmented.",
         )
     mask = Volume(torch.from_numpy(whole.astype(np.int32)), affine, str(path))
     if image is not None:
@@ -143,7 +149,7 @@ def values_of(
     exact: bool = False,
     box: Slices = (slice(None), slice(None), slice(None)),
 ) -> np.ndarray:
-    """The voxels of a box, of shape ``(channels, *size)`` in C order."""
+    """The voxels of a box, of shape ``(channels, *size)`` in C order; exact ones are a mask's."""
     kind = file.header.get_data_dtype()
     if kind.kind not in "iuf":
         colours = int(file.header["datatype"]) in (128, 2304)
@@ -165,8 +171,12 @@ def values_of(
         )
     if len(shape) > 3:
         if len(shape) > 4 or (frame is None and not channels_last):
+            found = f"{file.path} has {len(shape)} axes, {' × '.join(map(str, shape))}"
+            if exact:  # no frame is said of masks, for most 4D images come with a mask of three axes
+                remedy = "Write one of its volumes to a file of its own; volumes of one label each, as one volume of labels."
+                raise DataError(found, "a mask of three, also of one frame of a scan of four", remedy)
             raise DataError(
-                f"{file.path} has {len(shape)} axes, {' × '.join(map(str, shape))}",
+                found,
                 "a scan of three",
                 "Say which frame=N of the fourth axis to read; in Python channels_last=True takes all of them as channels."
                 if len(shape) == 4

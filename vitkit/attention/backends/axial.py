@@ -1,5 +1,7 @@
 """Attention along each axis on views of the tokens."""
 
+from math import prod
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -51,6 +53,8 @@ class AxialViews(Backend):
         bias = case.num_heads * sum(length**2 for length in lengths) * case.exact.itemsize if case.biased else 0
         if compiled.serves(case.device, case.dtype, Lines(case.grid.shape, lengths)):
             return Cost(bias, flops)
+        if case.device != "cpu" and not case.bias_learns and case.real is None:
+            return self._fused_cost(case, lengths, bias, flops)
         most = CPU_ELEMENTS if case.device == "cpu" else DEVICE_ELEMENTS
         # A tile's tokens and its scores: so many problems, one of a single head at least.
         problems = [(max(min(rows // length, most // (length * max(length, case.head_dim))), 1), length) for length in lengths]
@@ -58,6 +62,22 @@ class AxialViews(Backend):
         scores = max(count * length**2 for count, length in problems)
         tiles = 4 * tokens + 3 * scores if case.gradients else 3 * tokens + scores
         return Cost(tiles * case.exact.itemsize + bias, flops)
+
+    @staticmethod
+    def _fused_cost(case: Case, lengths: tuple[int, ...], bias: int, flops: int) -> Cost:
+        """Of torch's own kernels, each of which keeps its output, its log-sum-exp and, for the lines it takes at once, a mask."""
+        size, axes, gated = case.dtype.itemsize, len(lengths), case.gates is not None
+        out = case.rows * case.head_dim * size
+        laid_out = [case.num_heads * prod(case.grid.shape[axis + 1 :]) * length**2 for axis, length in enumerate(lengths)]
+        masks = [numbers * size if case.biased else 0 for numbers in laid_out]
+        # Two of what an axis finds, its sum with the others' and, backward, its three gradients; with a gate one more. The sum
+        # takes the place of the output, and so do the gradients. Of a single axis nothing is added up.
+        work = (2 if axes > 1 else 0) * out + (out if gated else 0)
+        if not case.gradients:
+            return Cost(bias + work + max(masks), flops)
+        outputs = out * axes if axes > 1 or gated else 0
+        kept = outputs + sum(masks)
+        return Cost(bias + work + kept, flops, kept=kept, copies=axes * case.lse)
 
     def __call__(  # noqa: D102
         self,

@@ -31,16 +31,16 @@ class Chunked(Backend):
         chunk = self.rows(case) * case.scores // max(case.tokens, 1)
         samples = 1 if case.kept is None else case.batch
         bias = case.pairs * samples * (2 if case.bias_learns else 1) if case.biased else 0
-        allowed = case.masks * case.tokens**2 if case.restricted else 0
         once = case.pair_flops + case.flops(1)
-        held = (3 if case.gradients else 2) * chunk
-        memory = (held + bias) * case.exact.itemsize + allowed
+        # With dropout also which weights are dropped, and what is left of them.
+        held = ((3 if case.gradients else 2) + (2 if case.dropout else 0)) * chunk
+        memory = (held + bias) * case.exact.itemsize + case.mask
         if not case.gradients:
             return Cost(memory, once)
         # Every chunk gives keys and values a gradient of their own, which is added to what there is.
         memory += 2 * case.rows * case.head_dim * case.exact.itemsize
         laid_out = case.pairs * samples * case.exact.itemsize if case.biased else 0
-        return Cost(memory, once * 4, kept=laid_out + allowed)
+        return Cost(memory, once * 4, kept=laid_out + case.mask)
 
     @staticmethod
     def rows(case: Case) -> int:
@@ -66,7 +66,8 @@ class Chunked(Backend):
                 run = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=case.dropout > 0)
             # Split rather than sliced: the gradient of a slice is as large as what it was cut from.
             biases = [None] * len(chunks) if logits is None else logits.split(rows, dim=2)
-            masks = [None] * len(chunks) if allowed is None else allowed.split(rows, dim=2)
+            # A row that serves every query is so in each chunk.
+            masks = [None] * len(chunks) if allowed is None else allowed.expand(-1, -1, q.shape[2], -1).split(rows, dim=2)
             parts = [run(part, keys, values, *around) for part, *around in zip(chunks, biases, masks, strict=True)]
             return torch.cat(parts, dim=2).to(q.dtype)
 

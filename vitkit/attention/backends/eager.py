@@ -24,13 +24,13 @@ class Eager(Backend):
         shared = case.pairs * (2 if case.bias_learns else 1) if case.biased else 0
         once = case.pair_flops + case.flops(1)
         copies += 2 if case.dropout else 0  # which of them are dropped, and what is left of them
-        memory = (copies * case.scores + shared) * case.exact.itemsize
+        memory = (copies * case.scores + shared) * case.exact.itemsize + case.mask
         if not case.gradients:
             return Cost(memory, once)
         # Tokens in another layout take the place of those that they are copies of, unless these are of half precision.
         wider = 3 * case.rows * case.head_dim * case.exact.itemsize if case.exact != case.dtype else 0
         weights = (3 if case.dropout else 1) * case.scores * case.exact.itemsize
-        return Cost(memory, once * 3, kept=weights, copies=wider)
+        return Cost(memory, once * 3, kept=weights + case.mask, copies=wider)
 
     def __call__(  # noqa: D102
         self,
@@ -42,5 +42,6 @@ class Eager(Backend):
     ) -> Float[Tensor, "batch heads tokens head_dim"]:
         logits, allowed = logits_of(case, keep), allowed_of(case, keep, q.device)
         with torch.autocast(q.device.type, enabled=False):
-            scores = case.scorer(q.to(case.exact), k.to(case.exact))
-            return average(scores, v.to(case.exact), logits, allowed, case.dropout).to(q.dtype)
+            values = v.to(case.exact)
+            # Scores have no name here, so that a bias or a mask makes no more than one copy of them.
+            return average(case.scorer(q.to(case.exact), k.to(case.exact)), values, logits, allowed, case.dropout).to(q.dtype)

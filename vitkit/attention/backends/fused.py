@@ -3,10 +3,10 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
+from vitkit.attention.kernels import fused_attention
 from vitkit.attention.mask import allowed_of, blank, logits_of, refused
 
 
@@ -26,15 +26,19 @@ class Fused(Backend):
         return None
 
     def cost(self, case: Case) -> Cost:  # noqa: D102
-        once = case.pairs
-        samples = case.masks
-        copies = max(1 + case.restricted + case.bias_learns, 2 if case.prefix else 1)  # laid out, then once more with the prefix
-        biased = once * samples * case.dtype.itemsize * copies if case.biased else 0
-        alone = once // case.num_heads * samples * case.dtype.itemsize if case.restricted else 0
+        size = case.dtype.itemsize
+        laid_out = case.pairs * (1 if case.kept is None else case.batch) * size if case.biased else 0
+        summed = case.pairs * case.masks * size if case.biased and case.restricted else 0
+        # What may not be seen is first three sets of booleans. A bias is laid out, then once more with the prefix.
+        shut = case.mask * size
+        memory = max(laid_out + summed + shut + 3 * case.mask, 2 * laid_out if case.prefix else 0)
         if not case.gradients:
-            return Cost(biased + alone, case.flops(2))
-        mask = once * samples * case.dtype.itemsize if case.biased else alone
-        return Cost(biased + alone, case.flops(7), kept=mask, copies=case.lse)
+            return Cost(memory, case.flops(2))
+        memory += case.pairs * case.masks * size if case.bias_learns else 0
+        kept = (summed or laid_out) if case.biased else shut
+        # The kernel keeps its output, and the one with zeros for queries that see nothing is another.
+        out = case.rows * case.head_dim * size if case.restricted and not case.prefix else 0
+        return Cost(memory, case.flops(7), kept=kept, copies=case.lse + out)
 
     def __call__(  # noqa: D102
         self,
@@ -50,11 +54,9 @@ class Fused(Backend):
         if mask is not None:
             mask = (mask if case.bias_learns else mask.detach()).to(q.dtype)
         if allowed is not None:
-            shut = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device).masked_fill(refused(allowed), float("-inf"))
+            shut = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device).masked_fill_(refused(allowed), float("-inf"))
             mask = shut if mask is None else mask + shut
         queries, keys = case.product.project(q.to(case.exact), k.to(case.exact))
         scale = case.product.scale(q.shape[-1])
-        out = scaled_dot_product_attention(
-            queries.to(q.dtype), keys.to(q.dtype), v, attn_mask=mask, dropout_p=case.dropout, scale=scale
-        )
-        return blank(out, allowed)
+        out = fused_attention(queries.to(q.dtype), keys.to(q.dtype), v, mask, scale, case.dropout)
+        return out if case.prefix else blank(out, allowed)  # which every query sees

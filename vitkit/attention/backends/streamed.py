@@ -6,6 +6,8 @@ from torch import Tensor
 
 from vitkit.attention.backends.backend import Backend, Cost
 from vitkit.attention.case import Case
+from vitkit.attention.hiding import Hiding
+from vitkit.attention.patterns import Full
 from vitkit.attention.streamed import BACKWARD_ELEMENTS, FORWARD_ELEMENTS, streamed_attention
 from vitkit.exporting import is_exporting
 
@@ -25,9 +27,7 @@ class Streamed(Backend):
             return "there is no bias"
         if not case.bias.stationary:
             return f"{type(case.bias).__name__} depends on more than the displacement"
-        if case.real is not None:
-            return "it sees every pair, and some tokens may not be seen"
-        if case.restricted:
+        if not isinstance(case.pattern, Full):
             return f"it sees every pair, and {type(case.pattern).__name__} does not"
         if case.kept is not None:
             return "tokens were removed, so tiles are no windows of the table"
@@ -43,12 +43,15 @@ class Streamed(Backend):
         if case.gradients:
             memory = max(memory, 3 * max(min(BACKWARD_ELEMENTS, case.batch * case.tokens**2), case.batch * case.tokens))
         tokens = case.rows * case.head_dim * case.dtype.itemsize  # of queries, or of outputs
+        # With padding tokens are longer by a number. Those for a backward pass take the place of what they are copies of.
+        added = 3 * case.rows * case.dtype.itemsize if case.real is not None else 0
+        longer = 3 * tokens + added if case.real is not None else 0
         if not case.gradients:
             queries = min(FORWARD_ELEMENTS // max(row, 1), case.tokens)  # of a tile, which are turned round, as their outputs are
             turned = 3 * tokens * queries // max(case.tokens, 1)
-            return Cost(memory * case.exact.itemsize + tokens + turned, case.flops(2))
+            return Cost(memory * case.exact.itemsize + tokens + turned + longer, case.flops(2))
         copies = 2 * tokens + case.lse  # queries and outputs head by head
-        return Cost(memory * case.exact.itemsize, case.flops(7), copies=copies)
+        return Cost(memory * case.exact.itemsize + added, case.flops(7), kept=added, copies=copies)
 
     def __call__(  # noqa: D102
         self,
@@ -63,14 +66,17 @@ class Streamed(Backend):
         around = case.bias.prefix_logits() if case.prefix else None
         if table is None:
             table = torch.zeros(case.num_heads, *(2 * length - 1 for length in case.grid.shape))
-        queries, keys = case.product.project(q.to(case.exact), k.to(case.exact))
-        return streamed_attention(
-            queries.to(q.dtype).contiguous(),
-            keys.to(q.dtype),
-            v,
+        queries, keys = (x.to(q.dtype) for x in case.product.project(q.to(case.exact), k.to(case.exact)))
+        hide = Hiding(case)
+        queries, keys, values = hide(queries.contiguous(), keys, v)
+        out = streamed_attention(
+            queries,
+            keys,
+            values,
             table.to(case.exact),
             case.grid.shape,
             case.prefix,
             None if around is None else around.to(case.exact),
             case.product.scale(q.shape[-1]),
         )
+        return hide.undo(out)

@@ -28,9 +28,16 @@ class Summed(Backend):
         return None if case.pattern.composite else f"{type(case.pattern).__name__} is one term"
 
     def cost(self, case: Case) -> Cost:  # noqa: D102
-        costs = [self.best(term).cost(term) for term in _terms(case)]
-        out = case.batch * case.num_heads * case.tokens * case.head_dim * case.dtype.itemsize
-        return Cost(max(cost.memory for cost in costs) + out, sum(cost.flops for cost in costs))
+        ways = [(self.best(term), term) for term in _terms(case)]
+        costs = [way.cost(term) for way, term in ways]
+        flops = sum(cost.flops for cost in costs)
+        out = case.rows * case.head_dim * case.dtype.itemsize
+        if not case.gradients:
+            return Cost(max(cost.memory for cost in costs) + out, flops)
+        # What a term finds is kept by its kernel or its gate, and gathered blocks count it among their copies.
+        kept = sum(cost.kept for cost in costs) + out * sum(way.name != "gathered" for way, _ in ways)
+        work = max(cost.memory - cost.kept for cost in costs) + out
+        return Cost(work + kept, flops, kept=kept, copies=sum(cost.copies for cost in costs))
 
     def __call__(  # noqa: D102
         self,
